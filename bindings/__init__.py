@@ -1,0 +1,1 @@
+"""pannier: big mixture-of-experts and hybrid models on small GPUs, on llama.cpp."""

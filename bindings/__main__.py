@@ -1,0 +1,5 @@
+"""`python -m pannier`."""
+
+from .cli import run
+
+run()

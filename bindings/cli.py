@@ -1,0 +1,58 @@
+"""The `pannier` command: one parser, one place that exits.
+
+A command is a module with two functions: `configure(parser)` adds its options
+and `execute(args)` does the work and returns the exit status. Chatter goes to
+stderr, results to stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from .errors import PannierError
+
+COMMANDS = {
+    "build": ("pannier.engine.cli_build", "build the patched llama.cpp engine for this machine"),
+    "engines": ("pannier.engine.cli_engines", "list, verify and remove built engines"),
+    "patch": ("pannier.engine.cli_patch", "list, check, unpack and export the patch series"),
+    "convert": ("pannier.convert.cli", "convert a Hugging Face checkpoint to GGUF"),
+    "serve": ("pannier.server.cli", "serve a model over HTTP to several clients"),
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole parser, every command configured."""
+    parser = argparse.ArgumentParser(
+        prog="pannier",
+        description="Run big mixture-of-experts and hybrid models on small GPUs, "
+        "for several clients at once.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, (module, summary) in COMMANDS.items():
+        command = importlib.import_module(module)
+        sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:])
+        command.configure(sub)
+        sub.set_defaults(execute=command.execute)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status. Known errors become one line on stderr."""
+    args = make_parser().parse_args(argv)
+    try:
+        status: int = args.execute(args)
+    except PannierError as error:
+        sys.stderr.write(f"pannier: error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("pannier: interrupted\n")
+        return 130
+    return status
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    sys.exit(main())

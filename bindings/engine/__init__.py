@@ -1,0 +1,1 @@
+"""The engine: find the source, apply the series, compile, store, load."""

@@ -1,0 +1,1 @@
+"""Sources of libpannier: the C boundary `pannier.h` and the C++ behind it."""

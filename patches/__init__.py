@@ -1,0 +1,1 @@
+"""The patch series applied to the pinned llama.cpp."""

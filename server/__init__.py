@@ -1,0 +1,1 @@
+"""The pannier server: scheduler, engine loop, HTTP API."""

@@ -1,0 +1,1 @@
+"""The llama.cpp pin: package, version, hash, path inside the archive, licence."""
