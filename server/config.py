@@ -1,0 +1,38 @@
+"""What the engine side of a server is started with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Placement of the model and size of the context, under llama-server's names."""
+
+    model: str
+    engine: str | None = None
+    """Engine directory; None finds the best one that was built."""
+    n_ctx: int = 0
+    """Tokens in the KV cache over all slots; 0 takes the model's training context."""
+    n_parallel: int = 4
+    n_batch: int = 2048
+    n_ubatch: int = 512
+    n_threads: int = 0
+    """0: one per physical core."""
+    n_threads_batch: int = 0
+    """0: the same as `n_threads`."""
+    n_gpu_layers: int = -1
+    """-1: all layers."""
+    devices: tuple[str, ...] = ()
+    tensor_overrides: tuple[tuple[str, str], ...] = ()
+    """Rows of (tensor name regex, buffer type), as `-ot`."""
+    cpu_moe: bool = False
+    n_cpu_moe: int = 0
+    moe_cache_mib: int = 0
+    cache_type_k: str = "f16"
+    cache_type_v: str = "f16"
+    flash_attn: str = "auto"
+    kv_unified: bool = True
+    swa_full: bool = False
+    load_mode: str = "auto"
+    """"auto", "mmap", "mlock" or "none"."""
