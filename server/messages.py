@@ -114,7 +114,10 @@ class Output:
     status: int = 500
     """HTTP status that suits `error`: 400 for a request that can never run."""
     timings: Timings | None = None
-    """With the last output."""
+    """With the last output; with the first too where the engine side has them:
+    the HTTP side ends a request at a stop string before the last one comes."""
+    slot: int = -1
+    """Slot that runs the request; -1 where it has none yet."""
 
 
 @dataclass(frozen=True, slots=True)
