@@ -1,1 +1,56 @@
 """pannier: big mixture-of-experts and hybrid models on small GPUs, on llama.cpp."""
+
+from .batch import Batch, Sampled, StepResult
+from .chat import ChatPrompt
+from .context import Context
+from .device import Device, devices
+from .errors import (
+    ArgumentError,
+    CacheFull,
+    ChatError,
+    ClosedError,
+    ContextError,
+    ConvertError,
+    DecodeError,
+    EngineError,
+    EngineNotFound,
+    LoadCancelled,
+    ModelError,
+    PannierError,
+    RequestError,
+    ServerError,
+)
+from .memory import MemoryReport, MemoryRow, SequenceMemory
+from .model import Model
+from .sampling import SamplingParams
+from .sequence import Sequence
+
+__all__ = [
+    "ArgumentError",
+    "Batch",
+    "CacheFull",
+    "ChatError",
+    "ChatPrompt",
+    "ClosedError",
+    "Context",
+    "ContextError",
+    "ConvertError",
+    "DecodeError",
+    "Device",
+    "EngineError",
+    "EngineNotFound",
+    "LoadCancelled",
+    "MemoryReport",
+    "MemoryRow",
+    "Model",
+    "ModelError",
+    "PannierError",
+    "RequestError",
+    "Sampled",
+    "SamplingParams",
+    "Sequence",
+    "SequenceMemory",
+    "ServerError",
+    "StepResult",
+    "devices",
+]

@@ -9,8 +9,8 @@ PannierError
 │   └── EngineNotFound     no engine that fits has been built
 ├── ModelError             the model file
 │   └── LoadCancelled      the caller stopped the load
+├── ArgumentError          a value outside its range, refused before the engine sees it
 ├── ContextError           the context, its sequences and its steps
-│   ├── BatchError         a batch that the context cannot take
 │   ├── CacheFull          no free KV cells for the batch; memory is unchanged
 │   └── DecodeError        the engine failed inside a step
 ├── ChatError              the chat template refused the messages
@@ -59,12 +59,12 @@ class LoadCancelled(ModelError):
     """The progress callback stopped the load."""
 
 
+class ArgumentError(PannierError, ValueError):
+    """A value outside its range. Nothing has changed."""
+
+
 class ContextError(PannierError):
     """The context, its sequences and its steps."""
-
-
-class BatchError(ContextError, ValueError):
-    """A batch, token, sequence or position that the context cannot take."""
 
 
 class CacheFull(ContextError):

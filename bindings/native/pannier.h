@@ -1,5 +1,20 @@
 // pannier.h: the one boundary between pannier's Python and llama.cpp.
+//
+// Conventions
+// - Every function that can fail returns a pannier_status; the message behind the last failure
+//   on this thread is pannier_last_error(). No C++ exception crosses the boundary.
+// - Structs are passed by pointer and start with their own size, set by the caller. A size that
+//   the library does not know is PANNIER_ERROR_ABI, never a crash.
+// - Text that a function hands out through `char ** out` is freed with pannier_text_free().
+//   `const char *` results live as long as the library or the object they were asked of.
+// - Arguments are validated here: what would end in a llama.cpp assertion is an error instead.
+// - A model may be used by several threads at once, a context by one thread at a time.
+//   pannier_context_interrupt() is the exception: it may be called from anywhere.
 #pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -8,8 +23,304 @@ extern "C" {
 #define PANNIER_API __attribute__((visibility("default")))
 #define PANNIER_ABI_VERSION 1
 
-// The ABI version that the library was compiled with; compare it with PANNIER_ABI_VERSION.
-PANNIER_API int pannier_abi_version(void);
+enum pannier_status {
+    PANNIER_OK              = 0,
+    PANNIER_ERROR_INTERNAL  = 1, // a C++ exception from llama.cpp that has no code of its own
+    PANNIER_ERROR_ABI       = 2, // a struct of the wrong size
+    PANNIER_ERROR_ARGUMENT  = 3, // a value outside its range
+    PANNIER_ERROR_MODEL     = 4, // the file is missing, damaged or not supported
+    PANNIER_ERROR_CANCELLED = 5, // the progress callback said stop
+    PANNIER_ERROR_CONTEXT   = 6, // the context cannot be created
+    PANNIER_ERROR_MEMORY    = 7, // allocation failed
+    PANNIER_ERROR_CACHE     = 8, // no free KV cells; memory is unchanged
+    PANNIER_ERROR_DECODE    = 9, // compute failed or was interrupted; the batch's sequences are gone
+    PANNIER_ERROR_CHAT      = 10, // the template or the messages
+};
+
+struct pannier_model;
+struct pannier_context;
+
+// ---------------------------------------------------------------- library
+
+PANNIER_API int          pannier_abi_version(void);
+PANNIER_API const char * pannier_last_error(void);
+PANNIER_API const char * pannier_build_info(void); // one line: llama.cpp version, compiled features
+PANNIER_API void         pannier_text_free(char * text);
+
+// Log lines of llama.cpp and ggml. `level` is ggml's: 1 debug, 2 info, 3 warning, 4 error,
+// 5 continues the line before. Called from any thread. NULL silences.
+typedef void (*pannier_log_callback)(int level, const char * text, void * user);
+PANNIER_API void pannier_log_set(pannier_log_callback callback, void * user);
+
+// ---------------------------------------------------------------- devices
+
+enum pannier_device_type {
+    PANNIER_DEVICE_CPU   = 0,
+    PANNIER_DEVICE_GPU   = 1,
+    PANNIER_DEVICE_IGPU  = 2,
+    PANNIER_DEVICE_ACCEL = 3,
+};
+
+struct pannier_device {
+    size_t       size;
+    const char * name;        // as `--device` takes it, e.g. "Vulkan0"
+    const char * description;
+    const char * backend;
+    int32_t      type;        // pannier_device_type
+    uint64_t     memory_total; // bytes; 0 if the device does not say
+    uint64_t     memory_free;
+};
+
+PANNIER_API int32_t pannier_device_count(void);
+PANNIER_API int     pannier_device_get(int32_t index, struct pannier_device * out);
+
+// ---------------------------------------------------------------- model
+
+// Return false to cancel.
+typedef bool (*pannier_progress_callback)(float fraction, void * user);
+
+struct pannier_model_params {
+    size_t               size;
+    int32_t              n_gpu_layers;  // -1: all
+    int32_t              load_mode;     // llama_load_mode: -1 auto, 0 none, 1 mmap, 2 mlock, 3 both
+    int32_t              vocab_only;
+    int32_t              check_tensors;
+    int32_t              n_devices;     // 0: all GPUs; the one name "none" keeps the model on the CPU
+    const char * const * devices;
+    int32_t              n_overrides;
+    const char * const * override_patterns; // regular expressions over tensor names
+    const char * const * override_buffers;  // buffer type names, e.g. "CPU"
+    pannier_progress_callback progress;
+    void *               progress_user;
+};
+
+struct pannier_model_info {
+    size_t   size;
+    uint64_t size_bytes;
+    uint64_t n_params;
+    int32_t  n_vocab;
+    int32_t  n_ctx_train;
+    int32_t  n_embd;
+    int32_t  n_layer;
+    int32_t  bos; // -1 where the vocabulary has none
+    int32_t  eos;
+    int32_t  add_bos;
+    int32_t  is_recurrent;
+    int32_t  is_hybrid;
+    int32_t  has_encoder;
+    int32_t  has_decoder;
+};
+
+PANNIER_API int  pannier_model_load(const char * path, const struct pannier_model_params * params,
+                                    struct pannier_model ** out);
+PANNIER_API void pannier_model_free(struct pannier_model * model);
+PANNIER_API int  pannier_model_get_info(const struct pannier_model * model, struct pannier_model_info * out);
+// One line, e.g. "qwen3next 80B.A3B Q4_K - Medium".
+PANNIER_API int  pannier_model_description(const struct pannier_model * model, char ** out);
+// All metadata of the file as a JSON object of strings (arrays as llama.cpp prints them).
+PANNIER_API int  pannier_model_metadata(const struct pannier_model * model, char ** out);
+
+// Writes at most `capacity` ids; `n_tokens` is the number needed, also when it is larger.
+PANNIER_API int pannier_tokenize(const struct pannier_model * model, const char * text, int32_t n_bytes,
+                                 int32_t add_special, int32_t parse_special,
+                                 int32_t * tokens, int32_t capacity, int32_t * n_tokens);
+// The bytes of one token; `n_bytes` is the number needed, also when it is larger than `capacity`.
+PANNIER_API int pannier_token_piece(const struct pannier_model * model, int32_t token, int32_t special,
+                                    char * bytes, int32_t capacity, int32_t * n_bytes);
+PANNIER_API int pannier_detokenize(const struct pannier_model * model, const int32_t * tokens, int32_t n_tokens,
+                                   int32_t remove_special, int32_t unparse_special,
+                                   char * bytes, int32_t capacity, int32_t * n_bytes);
+// 1 if the token ends generation, 0 if not or out of range.
+PANNIER_API int32_t pannier_token_is_eog(const struct pannier_model * model, int32_t token);
+
+// Renders a conversation with the model's template (or `template`). In: a JSON object with
+// messages, tools, tool_choice, parallel_tool_calls, json_schema, grammar, add_generation_prompt,
+// enable_thinking, reasoning_format, chat_template_kwargs, template. Out: prompt, stops, format,
+// generation_prompt, grammar, grammar_lazy, preserved_tokens, thinking_start, thinking_ends.
+PANNIER_API int pannier_chat_apply(struct pannier_model * model, const char * request_json, char ** out);
+
+// ---------------------------------------------------------------- context
+
+struct pannier_context_params {
+    size_t       size;
+    uint32_t     n_ctx;         // cells over all sequences; 0: the model's training context
+    uint32_t     n_batch;       // most tokens in one step
+    uint32_t     n_ubatch;      // most tokens computed at once
+    uint32_t     n_seq_max;     // 1 .. 256
+    uint32_t     n_rs_seq;      // rollback planes of the recurrent state, 0: none
+    uint32_t     n_outputs_max; // most output rows in one step, at least n_seq_max
+    int32_t      n_threads;
+    int32_t      n_threads_batch;
+    const char * type_k;        // f32 f16 bf16 q8_0 q4_0 q4_1 iq4_nl q5_0 q5_1
+    const char * type_v;
+    int32_t      flash_attn;    // -1 auto, 0 off, 1 on
+    int32_t      offload_kqv;
+    int32_t      op_offload;
+    int32_t      swa_full;
+    int32_t      kv_unified;
+    uint64_t     moe_cache_bytes;
+};
+
+struct pannier_context_info {
+    size_t   size;
+    uint32_t n_ctx;     // as created: llama.cpp pads to 256
+    uint32_t n_ctx_seq;
+    uint32_t n_batch;
+    uint32_t n_ubatch;
+    uint32_t n_seq_max;
+    uint32_t n_rs_seq;  // 0 where the architecture has no rollback
+    uint32_t n_outputs_max;
+    int32_t  kv_unified;
+    int32_t  has_kv;
+    int32_t  has_recurrent;
+    uint64_t kv_cell_bytes;       // one token's K and V over all layers of the full-size cache
+    uint64_t recurrent_seq_bytes; // one sequence's state, rollback planes included
+};
+
+PANNIER_API int  pannier_context_create(struct pannier_model * model, const struct pannier_context_params * params,
+                                        struct pannier_context ** out);
+PANNIER_API void pannier_context_free(struct pannier_context * ctx);
+PANNIER_API int  pannier_context_get_info(const struct pannier_context * ctx, struct pannier_context_info * out);
+// Makes the running step return PANNIER_ERROR_DECODE. CPU graphs stop within a node; others at their end.
+PANNIER_API void pannier_context_interrupt(struct pannier_context * ctx);
+
+// ---------------------------------------------------------------- step
+
+enum pannier_output {
+    PANNIER_OUTPUT_NONE   = 0,
+    PANNIER_OUTPUT_SAMPLE = 1, // sample the row with its sequence's sampler
+    PANNIER_OUTPUT_LOGITS = 2, // keep the row for pannier_context_logits
+};
+
+struct pannier_batch {
+    size_t          size;
+    int32_t         n_tokens;
+    const int32_t * tokens;  // [n_tokens]
+    const int32_t * seq_ids; // [n_tokens] positions follow each sequence's last one
+    const int8_t *  outputs; // [n_tokens] pannier_output
+};
+
+// What one step sampled: one entry for each PANNIER_OUTPUT_SAMPLE row, in batch order.
+// The caller owns the arrays and says how many entries (capacity, n_top) they hold.
+struct pannier_step {
+    size_t    size;
+    int32_t   capacity;
+    int32_t   n_top;        // alternatives kept for each entry, 0: none
+    int32_t   n_sampled;    // out
+    int32_t * rows;         // [capacity] index into the batch
+    int32_t * tokens;       // [capacity] -1 if this row's sampler failed
+    float *   logprobs;     // [capacity] natural log; NaN unless the sampler was set with n_probs > 0
+    int32_t * top_tokens;   // [capacity * n_top] best first, -1 beyond the end
+    float *   top_logprobs; // [capacity * n_top]
+    int64_t   decode_us;    // out
+    int64_t   sample_us;    // out
+};
+
+PANNIER_API int pannier_context_step(struct pannier_context * ctx, const struct pannier_batch * batch,
+                                     struct pannier_step * step);
+// Logits of a row of the last step that had an output, [n_vocab] float32.
+PANNIER_API int pannier_context_logits(struct pannier_context * ctx, int32_t row, float * logits, int32_t n_vocab);
+// How often llama.cpp reused its compute graph since the context was created.
+PANNIER_API int64_t pannier_context_graphs_reused(const struct pannier_context * ctx);
+
+// ---------------------------------------------------------------- sequences
+
+struct pannier_seq_memory {
+    size_t   size;
+    int32_t  pos_min; // -1 when empty
+    int32_t  pos_max;
+    uint64_t n_cells;         // cells of the full-size KV cache that hold this sequence
+    uint64_t n_cells_shared;  // of these, cells that hold others too
+    uint64_t kv_bytes;        // over all KV caches (a sliding-window cache counts its own cells)
+    uint64_t recurrent_bytes; // 0 when empty
+    int32_t  recurrent_shared; // 1 if the state is another sequence's too, until one of them decodes
+};
+
+// Removes positions [p0, p1), -1 for either end. `removed` is 0 if this memory cannot (a recurrent
+// state goes back only through rollback planes); nothing has changed then.
+PANNIER_API int pannier_seq_remove(struct pannier_context * ctx, int32_t seq_id, int32_t p0, int32_t p1,
+                                   int32_t * removed);
+// Makes `dst` share all of `src`'s state. What `dst` held is removed first.
+PANNIER_API int pannier_seq_copy(struct pannier_context * ctx, int32_t src, int32_t dst);
+PANNIER_API int pannier_seq_get_memory(const struct pannier_context * ctx, int32_t seq_id,
+                                       struct pannier_seq_memory * out);
+// State of one sequence as bytes. With bytes NULL only the size is set.
+PANNIER_API int pannier_seq_save(struct pannier_context * ctx, int32_t seq_id, uint8_t * bytes, size_t capacity,
+                                 size_t * n_bytes);
+PANNIER_API int pannier_seq_load(struct pannier_context * ctx, int32_t seq_id, const uint8_t * bytes, size_t n_bytes);
+
+// ---------------------------------------------------------------- sampling
+
+struct pannier_sampler_params {
+    size_t          size;
+    uint32_t        seed;
+    float           temperature;
+    int32_t         top_k;
+    float           top_p;
+    float           min_p;
+    float           typical_p;
+    float           top_n_sigma;
+    float           xtc_probability;
+    float           xtc_threshold;
+    float           dynatemp_range;
+    float           dynatemp_exponent;
+    int32_t         repeat_last_n;
+    float           repeat_penalty;
+    float           frequency_penalty;
+    float           presence_penalty;
+    float           dry_multiplier;
+    float           dry_base;
+    int32_t         dry_allowed_length;
+    int32_t         dry_penalty_last_n;
+    int32_t         mirostat;
+    float           mirostat_tau;
+    float           mirostat_eta;
+    int32_t         min_keep;
+    int32_t         ignore_eos;
+    int32_t         n_probs;  // alternatives to report with each token, 0: none, not even its own
+    int32_t         n_dry_sequence_breakers;
+    const char * const * dry_sequence_breakers;
+    int32_t         n_samplers;
+    const char * const * samplers; // names, in order
+    int32_t         n_logit_bias;
+    const int32_t * logit_bias_tokens;
+    const float *   logit_bias_values;
+    const char *    grammar;  // GBNF, "" for none
+};
+
+// Gives a sequence a new sampler; `history` (the prompt) feeds its penalties.
+PANNIER_API int pannier_sampler_set(struct pannier_context * ctx, int32_t seq_id,
+                                    const struct pannier_sampler_params * params,
+                                    const int32_t * history, int32_t n_history);
+PANNIER_API int pannier_sampler_clear(struct pannier_context * ctx, int32_t seq_id);
+
+// ---------------------------------------------------------------- memory
+
+enum pannier_memory_kind {
+    PANNIER_MEMORY_WEIGHTS   = 0,
+    PANNIER_MEMORY_KV        = 1,
+    PANNIER_MEMORY_RECURRENT = 2,
+    PANNIER_MEMORY_COMPUTE   = 3,
+    PANNIER_MEMORY_OUTPUT    = 4,
+    PANNIER_MEMORY_MOE_CACHE = 5,
+};
+
+struct pannier_memory_row {
+    size_t       size;
+    const char * device;      // "CPU" for buffers in system memory
+    const char * buffer_type; // e.g. "Vulkan0", "Vulkan_Host", "CPU_REPACK"
+    int32_t      is_host;     // 1 if the buffer lives in system memory
+    int32_t      kind;        // pannier_memory_kind, -1 in the allocation record
+    uint64_t     bytes;
+};
+
+// What the context and its model hold, by buffer type and kind. Writes at most `capacity` rows;
+// `n_rows` is the number there are. Each row's size must be set by the caller.
+PANNIER_API int pannier_context_memory(const struct pannier_context * ctx, struct pannier_memory_row * rows,
+                                       int32_t capacity, int32_t * n_rows);
+// What ggml has allocated in this process and not freed, by buffer type: an independent record,
+// kept at the allocator. An unpatched engine has none: PANNIER_ERROR_ARGUMENT.
+PANNIER_API int pannier_allocations(struct pannier_memory_row * rows, int32_t capacity, int32_t * n_rows);
 
 #ifdef __cplusplus
 }

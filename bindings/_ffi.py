@@ -1,0 +1,394 @@
+"""pannier.h in ctypes. No other module knows ctypes.
+
+Names are the C names without the `pannier_` prefix. One process loads one
+engine, at the first use; `load()` chooses it. `check()` is the one place where
+a status becomes an exception.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import errors
+
+ABI_VERSION = 1
+
+OUTPUT_NONE, OUTPUT_SAMPLE, OUTPUT_LOGITS = 0, 1, 2
+
+LOG_CALLBACK = c.CFUNCTYPE(None, c.c_int, c.c_char_p, c.c_void_p)
+PROGRESS_CALLBACK = c.CFUNCTYPE(c.c_bool, c.c_float, c.c_void_p)
+
+_I32P = c.POINTER(c.c_int32)
+_F32P = c.POINTER(c.c_float)
+_TEXTS = c.POINTER(c.c_char_p)
+
+
+class Struct(c.Structure):
+    """A struct of pannier.h: its first field is its own size."""
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(size=c.sizeof(self), **values)
+
+
+class device(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("name", c.c_char_p),
+        ("description", c.c_char_p),
+        ("backend", c.c_char_p),
+        ("type", c.c_int32),
+        ("memory_total", c.c_uint64),
+        ("memory_free", c.c_uint64),
+    ]
+
+
+class model_params(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("n_gpu_layers", c.c_int32),
+        ("load_mode", c.c_int32),
+        ("vocab_only", c.c_int32),
+        ("check_tensors", c.c_int32),
+        ("n_devices", c.c_int32),
+        ("devices", _TEXTS),
+        ("n_overrides", c.c_int32),
+        ("override_patterns", _TEXTS),
+        ("override_buffers", _TEXTS),
+        ("progress", PROGRESS_CALLBACK),
+        ("progress_user", c.c_void_p),
+    ]
+
+
+class model_info(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("size_bytes", c.c_uint64),
+        ("n_params", c.c_uint64),
+        ("n_vocab", c.c_int32),
+        ("n_ctx_train", c.c_int32),
+        ("n_embd", c.c_int32),
+        ("n_layer", c.c_int32),
+        ("bos", c.c_int32),
+        ("eos", c.c_int32),
+        ("add_bos", c.c_int32),
+        ("is_recurrent", c.c_int32),
+        ("is_hybrid", c.c_int32),
+        ("has_encoder", c.c_int32),
+        ("has_decoder", c.c_int32),
+    ]
+
+
+class context_params(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("n_ctx", c.c_uint32),
+        ("n_batch", c.c_uint32),
+        ("n_ubatch", c.c_uint32),
+        ("n_seq_max", c.c_uint32),
+        ("n_rs_seq", c.c_uint32),
+        ("n_outputs_max", c.c_uint32),
+        ("n_threads", c.c_int32),
+        ("n_threads_batch", c.c_int32),
+        ("type_k", c.c_char_p),
+        ("type_v", c.c_char_p),
+        ("flash_attn", c.c_int32),
+        ("offload_kqv", c.c_int32),
+        ("op_offload", c.c_int32),
+        ("swa_full", c.c_int32),
+        ("kv_unified", c.c_int32),
+        ("moe_cache_bytes", c.c_uint64),
+    ]
+
+
+class context_info(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("n_ctx", c.c_uint32),
+        ("n_ctx_seq", c.c_uint32),
+        ("n_batch", c.c_uint32),
+        ("n_ubatch", c.c_uint32),
+        ("n_seq_max", c.c_uint32),
+        ("n_rs_seq", c.c_uint32),
+        ("n_outputs_max", c.c_uint32),
+        ("kv_unified", c.c_int32),
+        ("has_kv", c.c_int32),
+        ("has_recurrent", c.c_int32),
+        ("kv_cell_bytes", c.c_uint64),
+        ("recurrent_seq_bytes", c.c_uint64),
+    ]
+
+
+class batch(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("n_tokens", c.c_int32),
+        ("tokens", _I32P),
+        ("seq_ids", _I32P),
+        ("outputs", c.POINTER(c.c_int8)),
+    ]
+
+
+class step(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("capacity", c.c_int32),
+        ("n_top", c.c_int32),
+        ("n_sampled", c.c_int32),
+        ("rows", _I32P),
+        ("tokens", _I32P),
+        ("logprobs", _F32P),
+        ("top_tokens", _I32P),
+        ("top_logprobs", _F32P),
+        ("decode_us", c.c_int64),
+        ("sample_us", c.c_int64),
+    ]
+
+
+class seq_memory(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("pos_min", c.c_int32),
+        ("pos_max", c.c_int32),
+        ("n_cells", c.c_uint64),
+        ("n_cells_shared", c.c_uint64),
+        ("kv_bytes", c.c_uint64),
+        ("recurrent_bytes", c.c_uint64),
+        ("recurrent_shared", c.c_int32),
+    ]
+
+
+class sampler_params(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("seed", c.c_uint32),
+        ("temperature", c.c_float),
+        ("top_k", c.c_int32),
+        ("top_p", c.c_float),
+        ("min_p", c.c_float),
+        ("typical_p", c.c_float),
+        ("top_n_sigma", c.c_float),
+        ("xtc_probability", c.c_float),
+        ("xtc_threshold", c.c_float),
+        ("dynatemp_range", c.c_float),
+        ("dynatemp_exponent", c.c_float),
+        ("repeat_last_n", c.c_int32),
+        ("repeat_penalty", c.c_float),
+        ("frequency_penalty", c.c_float),
+        ("presence_penalty", c.c_float),
+        ("dry_multiplier", c.c_float),
+        ("dry_base", c.c_float),
+        ("dry_allowed_length", c.c_int32),
+        ("dry_penalty_last_n", c.c_int32),
+        ("mirostat", c.c_int32),
+        ("mirostat_tau", c.c_float),
+        ("mirostat_eta", c.c_float),
+        ("min_keep", c.c_int32),
+        ("ignore_eos", c.c_int32),
+        ("n_probs", c.c_int32),
+        ("n_dry_sequence_breakers", c.c_int32),
+        ("dry_sequence_breakers", _TEXTS),
+        ("n_samplers", c.c_int32),
+        ("samplers", _TEXTS),
+        ("n_logit_bias", c.c_int32),
+        ("logit_bias_tokens", _I32P),
+        ("logit_bias_values", _F32P),
+        ("grammar", c.c_char_p),
+    ]
+
+
+class memory_row(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("device", c.c_char_p),
+        ("buffer_type", c.c_char_p),
+        ("is_host", c.c_int32),
+        ("kind", c.c_int32),
+        ("bytes", c.c_uint64),
+    ]
+
+
+# (name, restype, argtypes): every function of pannier.h. A status is c_int.
+_HANDLE = c.c_void_p
+_OUT_TEXT = c.POINTER(c.c_void_p)
+PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
+    ("abi_version", c.c_int, []),
+    ("last_error", c.c_char_p, []),
+    ("build_info", c.c_char_p, []),
+    ("text_free", None, [c.c_void_p]),
+    ("log_set", None, [LOG_CALLBACK, c.c_void_p]),
+    ("device_count", c.c_int32, []),
+    ("device_get", c.c_int, [c.c_int32, c.POINTER(device)]),
+    ("model_load", c.c_int, [c.c_char_p, c.POINTER(model_params), c.POINTER(_HANDLE)]),
+    ("model_free", None, [_HANDLE]),
+    ("model_get_info", c.c_int, [_HANDLE, c.POINTER(model_info)]),
+    ("model_description", c.c_int, [_HANDLE, _OUT_TEXT]),
+    ("model_metadata", c.c_int, [_HANDLE, _OUT_TEXT]),
+    (
+        "tokenize",
+        c.c_int,
+        [_HANDLE, c.c_char_p, c.c_int32, c.c_int32, c.c_int32, _I32P, c.c_int32, _I32P],
+    ),
+    ("token_piece", c.c_int, [_HANDLE, c.c_int32, c.c_int32, c.c_char_p, c.c_int32, _I32P]),
+    (
+        "detokenize",
+        c.c_int,
+        [_HANDLE, _I32P, c.c_int32, c.c_int32, c.c_int32, c.c_char_p, c.c_int32, _I32P],
+    ),
+    ("token_is_eog", c.c_int32, [_HANDLE, c.c_int32]),
+    ("chat_apply", c.c_int, [_HANDLE, c.c_char_p, _OUT_TEXT]),
+    ("context_create", c.c_int, [_HANDLE, c.POINTER(context_params), c.POINTER(_HANDLE)]),
+    ("context_free", None, [_HANDLE]),
+    ("context_get_info", c.c_int, [_HANDLE, c.POINTER(context_info)]),
+    ("context_interrupt", None, [_HANDLE]),
+    ("context_step", c.c_int, [_HANDLE, c.POINTER(batch), c.POINTER(step)]),
+    ("context_logits", c.c_int, [_HANDLE, c.c_int32, _F32P, c.c_int32]),
+    ("context_graphs_reused", c.c_int64, [_HANDLE]),
+    ("seq_remove", c.c_int, [_HANDLE, c.c_int32, c.c_int32, c.c_int32, _I32P]),
+    ("seq_copy", c.c_int, [_HANDLE, c.c_int32, c.c_int32]),
+    ("seq_get_memory", c.c_int, [_HANDLE, c.c_int32, c.POINTER(seq_memory)]),
+    ("seq_save", c.c_int, [_HANDLE, c.c_int32, c.c_void_p, c.c_size_t, c.POINTER(c.c_size_t)]),
+    ("seq_load", c.c_int, [_HANDLE, c.c_int32, c.c_char_p, c.c_size_t]),
+    ("sampler_set", c.c_int, [_HANDLE, c.c_int32, c.POINTER(sampler_params), _I32P, c.c_int32]),
+    ("sampler_clear", c.c_int, [_HANDLE, c.c_int32]),
+    ("context_memory", c.c_int, [_HANDLE, c.POINTER(memory_row), c.c_int32, _I32P]),
+    ("allocations", c.c_int, [c.POINTER(memory_row), c.c_int32, _I32P]),
+]
+
+_EXCEPTIONS: dict[int, type[errors.PannierError]] = {
+    1: errors.PannierError,
+    2: errors.EngineError,
+    3: errors.ArgumentError,
+    4: errors.ModelError,
+    5: errors.LoadCancelled,
+    6: errors.ContextError,
+    7: errors.ContextError,
+    8: errors.CacheFull,
+    9: errors.DecodeError,
+    10: errors.ChatError,
+}
+
+
+class Library:
+    """The functions of one libpannier, as attributes without the prefix."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            native = c.CDLL(str(path))
+        except OSError as error:
+            raise errors.EngineError(
+                f"cannot load the engine {path}: {error}; run `pannier build` again"
+            ) from None
+        for name, restype, argtypes in PROTOTYPES:
+            function = getattr(native, f"pannier_{name}")
+            function.restype = restype
+            function.argtypes = argtypes
+            setattr(self, name, function)
+        version = self.abi_version()
+        if version != ABI_VERSION:
+            raise errors.EngineError(
+                f"the engine {path} speaks version {version} of pannier.h, this package "
+                f"{ABI_VERSION}; run `pannier build` again"
+            )
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"pannier.h has no function pannier_{name}")
+
+    def check(self, status: int) -> None:
+        """Raise the exception that stands for a status; return on success."""
+        if status:
+            message = self.last_error().decode("utf-8", "replace")
+            raise _EXCEPTIONS[status](message)
+
+    def text(self, function: Any, *args: Any) -> str:
+        """Call a function whose last argument hands out text; free the text."""
+        out = c.c_void_p()
+        self.check(function(*args, c.byref(out)))
+        try:
+            return c.string_at(out.value or 0).decode("utf-8", "replace")
+        finally:
+            self.text_free(out)
+
+
+_library: Library | None = None
+_lock = threading.Lock()
+
+
+def library() -> Library:
+    """The engine of this process, loaded at first use.
+
+    Raises EngineNotFound if none has been built.
+    """
+    if _library is not None:
+        return _library
+    from .engine import find_engine
+
+    return load(find_engine().library)
+
+
+def load(path: Path) -> Library:
+    """Load the engine at `path` for this process; a second, other one is an EngineError."""
+    global _library
+    with _lock:
+        if _library is None:
+            _library = Library(path)
+            from . import log
+
+            log.connect(_library)
+        elif _library.path != path:
+            raise errors.EngineError(
+                f"this process already uses the engine {_library.path}; start another process "
+                f"for {path}"
+            )
+        return _library
+
+
+Handle = c.c_void_p
+byref = c.byref
+buffer = c.create_string_buffer
+int32 = c.c_int32
+size = c.c_size_t
+
+
+def texts(values: Sequence[str]) -> Any:
+    """A C array of UTF-8 strings."""
+    return (c.c_char_p * len(values))(*(value.encode() for value in values))
+
+
+def int32s(values: Sequence[int]) -> Any:
+    """A C array of int32."""
+    return (c.c_int32 * len(values))(*values)
+
+
+def float32s(values: Sequence[float]) -> Any:
+    """A C array of float32."""
+    return (c.c_float * len(values))(*values)
+
+
+def int32s_of(n: int) -> Any:
+    """A C array of n int32, zero."""
+    return (c.c_int32 * n)()
+
+
+def float32s_of(n: int) -> Any:
+    """A C array of n float32, zero."""
+    return (c.c_float * n)()
+
+
+def int8s_of(n: int) -> Any:
+    """A C array of n int8, zero."""
+    return (c.c_int8 * n)()
+
+
+def float32_pointer(address: int) -> Any:
+    """A pointer to float32 at an address."""
+    return c.cast(address, c.POINTER(c.c_float))
+
+
+def memory_rows_of(n: int) -> Any:
+    """A C array of n memory rows that know their size."""
+    return (memory_row * n)(*(memory_row() for _ in range(n)))

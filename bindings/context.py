@@ -1,0 +1,409 @@
+"""A context: the KV cache and recurrent states of several sequences, and the step over them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _ffi
+from .batch import Batch, Sampled, StepResult
+from .errors import ArgumentError, ClosedError
+from .memory import KINDS, MemoryReport, MemoryRow
+from .sampling import SamplingParams
+from .sequence import Sequence
+
+if TYPE_CHECKING:
+    from .model import Model
+
+FLASH_ATTN = {"auto": -1, "off": 0, "on": 1}
+MAX_ROWS = 256
+UINT32_MAX = 2**32 - 1
+
+
+class Context:
+    """State of up to `n_parallel` sequences over one model.
+
+    Owns native memory: use it as a context manager, or call `close()`. One
+    thread at a time works in a context; a second one waits. `interrupt()` may
+    be called from anywhere.
+
+    Args:
+        n_ctx: cells of the KV cache over all sequences; 0 takes the model's
+            training context. llama.cpp rounds up to a multiple of 256.
+        n_parallel: sequences, 1 to 256. Each holds one recurrent state.
+        n_batch: most tokens in one step.
+        n_ubatch: most tokens computed at once.
+        n_threads, n_threads_batch: 0 is one per core.
+        type_k, type_v: f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0 or q5_1.
+        flash_attn: "auto", "on" or "off".
+        kv_unified: one cache for all sequences, which can share cells, or one
+            of n_ctx / n_parallel cells for each.
+        n_rs_seq: tokens that a recurrent state can be rolled back, where the
+            architecture supports it; each costs one more state per sequence.
+        n_outputs_max: most rows with an output in one step; 0 is n_parallel.
+        moe_cache_bytes: device memory for experts that live in CPU memory.
+
+    Raises:
+        ContextError: llama.cpp cannot create it; the message has its reason.
+        ArgumentError: a value outside its range.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        n_ctx: int = 0,
+        n_parallel: int = 1,
+        n_batch: int = 2048,
+        n_ubatch: int = 512,
+        n_threads: int = 0,
+        n_threads_batch: int = 0,
+        type_k: str = "f16",
+        type_v: str = "f16",
+        flash_attn: str = "auto",
+        kv_unified: bool = True,
+        swa_full: bool = False,
+        n_rs_seq: int = 0,
+        n_outputs_max: int = 0,
+        offload_kqv: bool = True,
+        op_offload: bool = True,
+        moe_cache_bytes: int = 0,
+    ) -> None:
+        if flash_attn not in FLASH_ATTN:
+            raise ArgumentError(f"flash_attn is {flash_attn!r}; it must be auto, on or off")
+        n_threads = n_threads or physical_cores()
+        sizes = {
+            "n_ctx": n_ctx,
+            "n_batch": n_batch,
+            "n_ubatch": min(n_ubatch, n_batch),
+            "n_seq_max": n_parallel,
+            "n_rs_seq": n_rs_seq,
+            "n_outputs_max": n_outputs_max or n_parallel,
+            "n_threads": n_threads,
+            "n_threads_batch": n_threads_batch or n_threads,
+        }
+        for name, value in sizes.items():
+            if not 0 <= value <= UINT32_MAX:
+                raise ArgumentError(f"{name} is {value}; it must be 0 to {UINT32_MAX}")
+        params = _ffi.context_params(
+            **sizes,
+            type_k=type_k.encode(),
+            type_v=type_v.encode(),
+            flash_attn=FLASH_ATTN[flash_attn],
+            offload_kqv=offload_kqv,
+            op_offload=op_offload,
+            swa_full=swa_full,
+            kv_unified=kv_unified,
+            moe_cache_bytes=moe_cache_bytes,
+        )
+        self.model = model
+        self._lib = _ffi.library()
+        self._lock = threading.RLock()
+        self._handle: _ffi.Handle | None = None
+        handle = _ffi.Handle()
+        self._lib.check(
+            self._lib.context_create(model.handle, _ffi.byref(params), _ffi.byref(handle))
+        )
+        self._handle = handle
+        info = _ffi.context_info()
+        self._lib.check(self._lib.context_get_info(handle, _ffi.byref(info)))
+        self._info = info
+        self._buffers = _StepBuffers(info.n_batch, info.n_seq_max)
+
+    @property
+    def handle(self) -> _ffi.Handle:
+        """The native context. Raises ClosedError after `close()`."""
+        if self._handle is None:
+            raise ClosedError("the context is closed")
+        return self._handle
+
+    def close(self) -> None:
+        """Free the context. Waits for a step in another thread; closing twice does nothing."""
+        self.interrupt()
+        with self._lock:
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                self._lib.context_free(handle)
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            self.close()
+
+    # ------------------------------------------------------------ facts
+
+    @property
+    def n_ctx(self) -> int:
+        """Cells over all sequences, as created."""
+        return int(self._info.n_ctx)
+
+    @property
+    def n_ctx_seq(self) -> int:
+        """Most cells that one sequence can have."""
+        return int(self._info.n_ctx_seq)
+
+    @property
+    def n_batch(self) -> int:
+        return int(self._info.n_batch)
+
+    @property
+    def n_ubatch(self) -> int:
+        return int(self._info.n_ubatch)
+
+    @property
+    def n_parallel(self) -> int:
+        return int(self._info.n_seq_max)
+
+    @property
+    def n_rs_seq(self) -> int:
+        """Tokens of rollback; 0 where the architecture has none, whatever was asked."""
+        return int(self._info.n_rs_seq)
+
+    @property
+    def kv_unified(self) -> bool:
+        return bool(self._info.kv_unified)
+
+    @property
+    def has_recurrent(self) -> bool:
+        return bool(self._info.has_recurrent)
+
+    @property
+    def kv_cell_bytes(self) -> int:
+        """Bytes of one token's keys and values over all layers."""
+        return int(self._info.kv_cell_bytes)
+
+    @property
+    def recurrent_seq_bytes(self) -> int:
+        """Bytes of one sequence's recurrent state."""
+        return int(self._info.recurrent_seq_bytes)
+
+    @property
+    def graphs_reused(self) -> int:
+        """How often llama.cpp reused its compute graph."""
+        return int(self._lib.context_graphs_reused(self.handle))
+
+    # ------------------------------------------------------------ work
+
+    def sequence(self, seq_id: int) -> Sequence:
+        """Sequence `seq_id`, 0 to n_parallel - 1. Raises ArgumentError outside that range."""
+        if not 0 <= seq_id < self.n_parallel:
+            raise ArgumentError(
+                f"sequence {seq_id} does not exist: this context has 0 to {self.n_parallel - 1}"
+            )
+        return Sequence(self, seq_id)
+
+    def call(self, name: str, *args: Any) -> None:
+        """Call a native function with this context as its first argument, alone in it."""
+        with self._lock:
+            self._lib.check(getattr(self._lib, name)(self.handle, *args))
+
+    def set_sampler(
+        self,
+        seq_id: int,
+        params: SamplingParams,
+        history: list[int] | None = None,
+        n_probs: int = 0,
+    ) -> None:
+        """Give a sequence a new sampler.
+
+        Args:
+            history: tokens that the penalties know of, usually the prompt.
+            n_probs: alternatives to report with each token.
+
+        Raises ArgumentError for a value or grammar that llama.cpp cannot take.
+        """
+        raw, _keep_alive = native_sampler(params, n_probs)
+        tokens = history or []
+        self.call("sampler_set", seq_id, _ffi.byref(raw), _ffi.int32s(tokens), len(tokens))
+
+    def clear_sampler(self, seq_id: int) -> None:
+        """Take a sequence's sampler away."""
+        self.call("sampler_clear", seq_id)
+
+    def step(self, batch: Batch, n_top: int = 0) -> StepResult:
+        """Decode a batch and sample every row that asks for it, in one native call.
+
+        Args:
+            n_top: alternatives to keep of those that the samplers report.
+
+        Raises:
+            ArgumentError: a token, sequence or size that the context cannot take.
+            CacheFull: no free KV cells; the memory is as it was.
+            DecodeError: compute failed or was interrupted; every sequence of the
+                batch is empty now.
+        """
+        with self._lock:
+            raw_batch, raw_step = self._buffers.fill(batch, n_top)
+            self._lib.check(
+                self._lib.context_step(self.handle, _ffi.byref(raw_batch), _ffi.byref(raw_step))
+            )
+            return self._buffers.read(batch, raw_step, n_top)
+
+    def interrupt(self) -> None:
+        """Make a step that runs in another thread end with DecodeError."""
+        handle = self._handle
+        if handle is not None:
+            self._lib.context_interrupt(handle)
+
+    def logits(self, row: int) -> npt.NDArray[np.float32]:
+        """Logits after one row of the last step's batch, [n_vocab] float32, a copy."""
+        out = np.empty(self.model.n_vocab, dtype=np.float32)
+        pointer = _ffi.float32_pointer(out.ctypes.data)
+        self.call("context_logits", row, pointer, len(out))
+        return out
+
+    # ------------------------------------------------------------ memory
+
+    def memory(self) -> MemoryReport:
+        """What this context and its model hold now, measured by the engine."""
+        with self._lock:
+            rows = self._rows(self._lib.context_memory, self.handle)
+            allocated = self._rows(self._lib.allocations) if self._has_record() else []
+            sequences = tuple(self.sequence(i).memory() for i in range(self.n_parallel))
+        return MemoryReport(
+            rows=tuple(_memory_row(row) for row in rows),
+            sequences=sequences,
+            allocated=tuple((row.buffer_type.decode(), row.bytes) for row in allocated),
+        )
+
+    def _has_record(self) -> bool:
+        count = _ffi.int32()
+        return not self._lib.allocations(None, 0, _ffi.byref(count))
+
+    def _rows(self, function: Any, *args: Any) -> list[_ffi.memory_row]:
+        array = _ffi.memory_rows_of(MAX_ROWS)
+        count = _ffi.int32()
+        self._lib.check(function(*args, array, MAX_ROWS, _ffi.byref(count)))
+        return list(array[: count.value])
+
+
+class _StepBuffers:
+    """The arrays of a step, made once: the hot loop allocates nothing."""
+
+    def __init__(self, n_batch: int, n_seq_max: int) -> None:
+        self.tokens = _ffi.int32s_of(n_batch)
+        self.seq_ids = _ffi.int32s_of(n_batch)
+        self.outputs = _ffi.int8s_of(n_batch)
+        self.batch = _ffi.batch(tokens=self.tokens, seq_ids=self.seq_ids, outputs=self.outputs)
+        self.n_batch = n_batch
+        self.capacity = max(n_seq_max, 1)
+        self.rows = _ffi.int32s_of(self.capacity)
+        self.sampled = _ffi.int32s_of(self.capacity)
+        self.logprobs = _ffi.float32s_of(self.capacity)
+        self.step = _ffi.step(
+            capacity=self.capacity, rows=self.rows, tokens=self.sampled, logprobs=self.logprobs
+        )
+        self._resize_top(0)
+
+    def _resize_top(self, n_top: int) -> None:
+        self.n_top = n_top
+        self.top_tokens = _ffi.int32s_of(self.capacity * n_top)
+        self.top_logprobs = _ffi.float32s_of(self.capacity * n_top)
+        self.step.top_tokens = self.top_tokens
+        self.step.top_logprobs = self.top_logprobs
+        self.step.n_top = n_top
+
+    def fill(self, batch: Batch, n_top: int) -> tuple[_ffi.batch, _ffi.step]:
+        n = len(batch.tokens)
+        if not 0 < n <= self.n_batch:
+            raise ArgumentError(f"a batch of {n} tokens; this context takes 1 to {self.n_batch}")
+        if n_top != self.n_top:
+            self._resize_top(n_top)
+        try:
+            self.tokens[:n] = batch.tokens
+            self.seq_ids[:n] = batch.seq_ids
+            self.outputs[:n] = batch.outputs
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ArgumentError(
+                f"the batch does not hold {n} whole rows of numbers: {error}"
+            ) from None
+        self.batch.n_tokens = n
+        return self.batch, self.step
+
+    def read(self, batch: Batch, step: _ffi.step, n_top: int) -> StepResult:
+        n = step.n_sampled
+        seq_ids = batch.seq_ids
+        sampled = [
+            Sampled(row, seq_ids[row], token, logprob, self._top(i) if n_top else ())
+            for i, (row, token, logprob) in enumerate(
+                zip(self.rows[:n], self.sampled[:n], self.logprobs[:n], strict=True)
+            )
+        ]
+        return StepResult(sampled, step.decode_us, step.sample_us)
+
+    def _top(self, index: int) -> tuple[tuple[int, float], ...]:
+        start, end = index * self.n_top, (index + 1) * self.n_top
+        pairs = zip(self.top_tokens[start:end], self.top_logprobs[start:end], strict=True)
+        return tuple((token, logprob) for token, logprob in pairs if token >= 0)
+
+
+def native_sampler(params: SamplingParams, n_probs: int) -> tuple[_ffi.sampler_params, list[Any]]:
+    """SamplingParams in C, with the arrays that must outlive the call."""
+    breakers = _ffi.texts(params.dry_sequence_breakers)
+    samplers = _ffi.texts(params.samplers)
+    bias_tokens = _ffi.int32s(list(params.logit_bias))
+    bias_values = _ffi.float32s(list(params.logit_bias.values()))
+    plain = {
+        name: getattr(params, name)
+        for name, _ in _ffi.sampler_params._fields_
+        if name in SamplingParams.__dataclass_fields__ and name not in _ARRAYS
+    }
+    plain["seed"] &= UINT32_MAX
+    try:
+        raw = _ffi.sampler_params(
+            **plain,
+            n_probs=n_probs,
+            n_dry_sequence_breakers=len(params.dry_sequence_breakers),
+            dry_sequence_breakers=breakers,
+            n_samplers=len(params.samplers),
+            samplers=samplers,
+            n_logit_bias=len(params.logit_bias),
+            logit_bias_tokens=bias_tokens,
+            logit_bias_values=bias_values,
+            grammar=params.grammar.encode(),
+        )
+    except TypeError as error:
+        raise ArgumentError(f"sampling parameters of the wrong type: {error}") from None
+    return raw, [breakers, samplers, bias_tokens, bias_values]
+
+
+_ARRAYS = {"dry_sequence_breakers", "samplers", "grammar"}
+
+
+def _memory_row(row: _ffi.memory_row) -> MemoryRow:
+    return MemoryRow(
+        device=row.device.decode(),
+        buffer_type=row.buffer_type.decode(),
+        is_host=bool(row.is_host),
+        kind=KINDS[row.kind],
+        bytes=row.bytes,
+    )
+
+
+def physical_cores() -> int:
+    """Cores this process may use, hyper-threads counted once where Linux says so."""
+    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    siblings = set()
+    for cpu in usable:
+        path = f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
+        try:
+            with open(path) as file:  # noqa: PTH123
+                siblings.add(file.read().strip())
+        except OSError:
+            return len(usable)
+    return len(siblings) or os.cpu_count() or 1

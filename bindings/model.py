@@ -1,0 +1,339 @@
+"""A loaded model: its facts, its vocabulary, its chat template."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from . import _ffi
+from .chat import ChatPrompt
+from .context import Context
+from .errors import ArgumentError, ClosedError, LoadCancelled
+from .placement import Override, expert_overrides
+
+Progress = Callable[[float], "bool | None"]
+
+LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
+
+
+class Model:
+    """A GGUF model in memory.
+
+    Owns native memory: use it as a context manager, or call `close()`. Closing
+    a model closes its contexts first. Methods may be called from any thread.
+
+    Args:
+        path: the GGUF file (the first one of a split set).
+        n_gpu_layers: layers whose weights go to the devices; -1 is all.
+        devices: device names to use; empty is all GPUs, `("none",)` is none.
+        experts: "cpu" keeps all routed experts in CPU memory, "gpu" keeps them
+            with their layer.
+        n_cpu_moe: keep the experts of the first so many layers in CPU memory.
+        tensor_overrides: rows of (tensor name regex, buffer type); the first
+            matching row wins, and they come before `experts`.
+        load_mode: "auto", "mmap", "mlock", "mmap+mlock", "direct-io" or "none".
+        vocab_only: load no weights: tokenizer, metadata and template only.
+        check_tensors: look for NaN and other invalid values in the weights.
+        progress: called with the fraction loaded, 0 to 1; returning False, or
+            raising, cancels the load.
+
+    Raises:
+        ModelError: the file is missing, damaged or not supported.
+        LoadCancelled: `progress` returned False.
+        ArgumentError: an unknown device, buffer type or load mode.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        n_gpu_layers: int = -1,
+        devices: Sequence[str] = (),
+        experts: str = "gpu",
+        n_cpu_moe: int = 0,
+        tensor_overrides: Sequence[Override] = (),
+        load_mode: str = "auto",
+        vocab_only: bool = False,
+        check_tensors: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._handle: _ffi.Handle | None = None
+        self._lib = _ffi.library()
+        self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._pieces: dict[tuple[int, bool], bytes] = {}
+        rows = [*tensor_overrides, *_expert_rows(experts, n_cpu_moe)]
+        params, self._keep_alive = _native_params(rows, devices, load_mode)
+        params.n_gpu_layers = n_gpu_layers
+        params.vocab_only = vocab_only
+        params.check_tensors = check_tensors
+        self._load(params, progress)
+
+    def _load(self, params: _ffi.model_params, progress: Progress | None) -> None:
+        raised: list[BaseException] = []
+
+        def report(fraction: float, _user: object) -> bool:
+            # An exception cannot cross the C boundary: stop the load, raise it after.
+            try:
+                return progress is None or progress(fraction) is not False
+            except BaseException as error:
+                raised.append(error)
+                return False
+
+        params.progress = _ffi.PROGRESS_CALLBACK(report)
+        handle = _ffi.Handle()
+        try:
+            self._lib.check(
+                self._lib.model_load(os.fsencode(self.path), _ffi.byref(params), _ffi.byref(handle))
+            )
+        except LoadCancelled:
+            if raised:
+                raise raised[0] from None
+            raise
+        self._handle = handle
+
+    @property
+    def handle(self) -> _ffi.Handle:
+        """The native model. Raises ClosedError after `close()`."""
+        if self._handle is None:
+            raise ClosedError(f"the model {self.path} is closed")
+        return self._handle
+
+    def close(self) -> None:
+        """Free the model and its contexts. Closing twice does nothing."""
+        for context in list(self._contexts):
+            context.close()
+        with self._lock:
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                self._lib.model_free(handle)
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            self.close()
+
+    def context(self, **options: Any) -> Context:
+        """A context over this model; the options are those of `Context`."""
+        context = Context(self, **options)
+        self._contexts.add(context)
+        return context
+
+    # ------------------------------------------------------------ facts
+
+    @cached_property
+    def _info(self) -> _ffi.model_info:
+        info = _ffi.model_info()
+        self._lib.check(self._lib.model_get_info(self.handle, _ffi.byref(info)))
+        return info
+
+    @property
+    def n_vocab(self) -> int:
+        return int(self._info.n_vocab)
+
+    @property
+    def n_ctx_train(self) -> int:
+        """Tokens of context that the model was trained with."""
+        return int(self._info.n_ctx_train)
+
+    @property
+    def n_embd(self) -> int:
+        return int(self._info.n_embd)
+
+    @property
+    def n_layer(self) -> int:
+        return int(self._info.n_layer)
+
+    @property
+    def n_params(self) -> int:
+        return int(self._info.n_params)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return int(self._info.size_bytes)
+
+    @property
+    def bos(self) -> int:
+        """Token that begins a text; -1 if the vocabulary has none."""
+        return int(self._info.bos)
+
+    @property
+    def eos(self) -> int:
+        """Token that ends a text; -1 if the vocabulary has none."""
+        return int(self._info.eos)
+
+    @property
+    def add_bos(self) -> bool:
+        """Whether `tokenize(add_special=True)` begins with `bos`."""
+        return bool(self._info.add_bos)
+
+    @property
+    def is_recurrent(self) -> bool:
+        """All layers are recurrent (Mamba, RWKV)."""
+        return bool(self._info.is_recurrent)
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Some layers are recurrent, some attend (Qwen3Next, Jamba)."""
+        return bool(self._info.is_hybrid)
+
+    @cached_property
+    def description(self) -> str:
+        """Architecture, size and type in one line, in llama.cpp's words."""
+        return self._lib.text(self._lib.model_description, self.handle)
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """The file's key-value pairs as text; long arrays are shortened."""
+        text = self._lib.text(self._lib.model_metadata, self.handle)
+        return dict(json.loads(text))
+
+    # ------------------------------------------------------------ vocabulary
+
+    def tokenize(
+        self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False
+    ) -> list[int]:
+        """Text to token ids.
+
+        Args:
+            text: UTF-8 if bytes.
+            add_special: add BOS and the like where the model wants them.
+            parse_special: read `<|im_start|>` and the like as their tokens.
+        """
+        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        capacity = len(data) + 8
+        while True:
+            tokens = _ffi.int32s_of(capacity)
+            count = _ffi.int32()
+            self._lib.check(
+                self._lib.tokenize(
+                    self.handle,
+                    data,
+                    len(data),
+                    add_special,
+                    parse_special,
+                    tokens,
+                    capacity,
+                    _ffi.byref(count),
+                )
+            )
+            if count.value <= capacity:
+                return tokens[: count.value]
+            capacity = count.value
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes of one token; empty for a control token unless `special`."""
+        key = (token, special)
+        if key not in self._pieces:
+            self._pieces[key] = self._bytes(self._lib.token_piece, token, special)
+        return self._pieces[key]
+
+    def detokenize(
+        self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = True
+    ) -> bytes:
+        """Token ids to bytes (UTF-8, unless the tokens end inside a character)."""
+        array = _ffi.int32s(tokens)
+        return self._bytes(
+            self._lib.detokenize, array, len(tokens), remove_special, unparse_special
+        )
+
+    def _bytes(self, function: Any, *args: Any) -> bytes:
+        capacity = 64
+        while True:
+            buffer = _ffi.buffer(capacity)
+            count = _ffi.int32()
+            self._lib.check(function(self.handle, *args, buffer, capacity, _ffi.byref(count)))
+            if count.value <= capacity:
+                return buffer.raw[: count.value]
+            capacity = count.value
+
+    def is_eog(self, token: int) -> bool:
+        """Whether a token ends generation."""
+        return bool(self._lib.token_is_eog(self.handle, token))
+
+    @cached_property
+    def eog_tokens(self) -> frozenset[int]:
+        """All tokens that end generation."""
+        return frozenset(token for token in range(self.n_vocab) if self.is_eog(token))
+
+    # ------------------------------------------------------------ chat
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja source of the model's own template."""
+        return self.metadata.get("tokenizer.chat_template")
+
+    def apply_chat_template(
+        self,
+        messages: Sequence[dict[str, Any]],
+        *,
+        tools: Sequence[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        chat_template_kwargs: dict[str, Any] | None = None,
+        template: str | None = None,
+    ) -> ChatPrompt:
+        """Render a conversation with llama.cpp's own template engine.
+
+        Args:
+            messages: OpenAI's shape: `{"role": ..., "content": ...}`.
+            template: a Jinja source in place of the model's own.
+
+        Raises ChatError if the messages or the template are wrong.
+        """
+        request = {
+            "messages": list(messages),
+            "tools": list(tools) if tools else None,
+            "add_generation_prompt": add_generation_prompt,
+            "chat_template_kwargs": chat_template_kwargs,
+            "template": template,
+        }
+        text = self._lib.text(self._lib.chat_apply, self.handle, json.dumps(request).encode())
+        return ChatPrompt.from_json(json.loads(text))
+
+
+def _expert_rows(experts: str, n_cpu_moe: int) -> list[Override]:
+    if experts not in ("cpu", "gpu"):
+        raise ArgumentError(f'experts is {experts!r}; it must be "cpu" or "gpu"')
+    if n_cpu_moe < 0:
+        raise ArgumentError(f"n_cpu_moe is {n_cpu_moe}; it must be at least 0")
+    return expert_overrides(cpu_moe=experts == "cpu", n_cpu_moe=n_cpu_moe)
+
+
+def _native_params(
+    rows: Sequence[Override], devices: Sequence[str], load_mode: str
+) -> tuple[_ffi.model_params, list[Any]]:
+    if load_mode not in LOAD_MODES:
+        raise ArgumentError(
+            f"load_mode is {load_mode!r}; it must be one of {', '.join(LOAD_MODES)}"
+        )
+    names = _ffi.texts(devices)
+    patterns = _ffi.texts([pattern for pattern, _ in rows])
+    buffers = _ffi.texts([buffer for _, buffer in rows])
+    params = _ffi.model_params(
+        load_mode=LOAD_MODES[load_mode],
+        n_devices=len(devices),
+        devices=names,
+        n_overrides=len(rows),
+        override_patterns=patterns,
+        override_buffers=buffers,
+    )
+    return params, [names, patterns, buffers]

@@ -1,0 +1,164 @@
+// Creating a context and asking what it became.
+#include "memory_parts.h"
+#include "objects.h"
+
+#include "ggml.h"
+
+#include <cstring>
+#include <thread>
+
+namespace pannier {
+namespace {
+
+constexpr uint32_t MAX_SEQUENCES = 256;
+
+// The types that llama.cpp offers for the KV cache (kv_cache_types in common/arg.cpp):
+// others can abort where the device has no SET_ROWS for them.
+constexpr ggml_type CACHE_TYPES[] = {
+    GGML_TYPE_F32,  GGML_TYPE_F16,    GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0,
+    GGML_TYPE_Q4_1, GGML_TYPE_IQ4_NL, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1,
+};
+
+ggml_type cache_type(const char * name) {
+    std::string known;
+    for (const ggml_type type : CACHE_TYPES) {
+        if (std::strcmp(ggml_type_name(type), name) == 0) {
+            return type;
+        }
+        known += (known.empty() ? "" : ", ") + std::string(ggml_type_name(type));
+    }
+    fail(PANNIER_ERROR_ARGUMENT, "KV cache type '%s' is not one of %s", name, known.c_str());
+}
+
+void check_params(const pannier_context_params & p) {
+    if (p.n_seq_max < 1 || p.n_seq_max > MAX_SEQUENCES) {
+        fail(PANNIER_ERROR_ARGUMENT, "n_seq_max is %u; it must be 1 to %u", p.n_seq_max, MAX_SEQUENCES);
+    }
+    if (p.n_batch < 1 || p.n_ubatch < 1) {
+        fail(PANNIER_ERROR_ARGUMENT, "n_batch %u and n_ubatch %u must be at least 1", p.n_batch, p.n_ubatch);
+    }
+    if (p.n_batch < p.n_seq_max) {
+        fail(PANNIER_ERROR_ARGUMENT, "n_batch %u cannot hold one token of each of %u sequences", p.n_batch,
+             p.n_seq_max);
+    }
+    if (p.n_outputs_max < p.n_seq_max) {
+        fail(PANNIER_ERROR_ARGUMENT, "n_outputs_max is %u; it must be at least n_seq_max, %u", p.n_outputs_max,
+             p.n_seq_max);
+    }
+    if (p.n_rs_seq > 0 && std::min(p.n_batch, p.n_ubatch) <= p.n_rs_seq + 1) {
+        fail(PANNIER_ERROR_ARGUMENT, "n_rs_seq %u needs n_ubatch above %u, got %u", p.n_rs_seq, p.n_rs_seq + 1,
+             std::min(p.n_batch, p.n_ubatch));
+    }
+    if (p.n_threads < 1 || p.n_threads > GGML_MAX_N_THREADS || p.n_threads_batch < 1 ||
+        p.n_threads_batch > GGML_MAX_N_THREADS) {
+        fail(PANNIER_ERROR_ARGUMENT, "n_threads %d and n_threads_batch %d must be 1 to %d", p.n_threads,
+             p.n_threads_batch, GGML_MAX_N_THREADS);
+    }
+    if (p.flash_attn < LLAMA_FLASH_ATTN_TYPE_AUTO || p.flash_attn > LLAMA_FLASH_ATTN_TYPE_ENABLED) {
+        fail(PANNIER_ERROR_ARGUMENT, "flash_attn is %d; it must be -1, 0 or 1", p.flash_attn);
+    }
+}
+
+llama_context_params native_params(const pannier_context_params & p) {
+    llama_context_params native = llama_context_default_params();
+    native.n_ctx                = p.n_ctx;
+    native.n_batch              = p.n_batch;
+    native.n_ubatch             = p.n_ubatch;
+    native.n_seq_max            = p.n_seq_max;
+    native.n_rs_seq             = p.n_rs_seq;
+    native.n_outputs_max        = p.n_outputs_max;
+    native.n_threads            = p.n_threads;
+    native.n_threads_batch      = p.n_threads_batch;
+    native.type_k               = cache_type(not_null(&p.type_k, "type_k"));
+    native.type_v               = cache_type(not_null(&p.type_v, "type_v"));
+    native.flash_attn_type      = static_cast<llama_flash_attn_type>(p.flash_attn);
+    native.offload_kqv          = p.offload_kqv != 0;
+    native.op_offload           = p.op_offload != 0;
+    native.swa_full             = p.swa_full != 0;
+    native.kv_unified           = p.kv_unified != 0;
+    native.moe_cache_size       = p.moe_cache_bytes;
+    native.no_perf              = false;
+    return native;
+}
+
+bool interrupted(void * data) {
+    return static_cast<pannier_context *>(data)->interrupted.load(std::memory_order_relaxed);
+}
+
+std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_context_params & params) {
+    check_params(params);
+    auto ctx                   = std::make_unique<pannier_context>();
+    auto native                = native_params(params);
+    native.abort_callback      = interrupted;
+    native.abort_callback_data = ctx.get();
+    ctx->model                 = &model;
+    ctx->ctx                   = llama_init_from_model(model.model, native);
+    if (ctx->ctx == nullptr) {
+        fail(PANNIER_ERROR_CONTEXT, "cannot create a context of %u tokens for %u sequences: %s", params.n_ctx,
+             params.n_seq_max, logged_errors().c_str());
+    }
+    if (ctx->memory() == nullptr) {
+        fail(PANNIER_ERROR_CONTEXT, "this model only embeds; it has no memory to generate with");
+    }
+    ctx->n_outputs_max = params.n_outputs_max;
+    ctx->n_seq_max     = params.n_seq_max;
+    ctx->kv_unified    = params.kv_unified != 0;
+    ctx->samplers.resize(params.n_seq_max);
+    return ctx;
+}
+
+} // namespace
+
+void check_seq_id(const pannier_context & ctx, int32_t seq_id) {
+    if (seq_id < 0 || static_cast<uint32_t>(seq_id) >= ctx.n_seq_max) {
+        fail(PANNIER_ERROR_ARGUMENT, "sequence %d does not exist: this context has 0 to %u", seq_id,
+             ctx.n_seq_max - 1);
+    }
+}
+
+} // namespace pannier
+
+using namespace pannier;
+
+int pannier_context_create(pannier_model * model, const pannier_context_params * params, pannier_context ** out) {
+    return guard([&] {
+        not_null(model, "model");
+        check_size(params, "pannier_context_params");
+        not_null(out, "out") = nullptr;
+        *out                 = create(*model, *params).release();
+    });
+}
+
+void pannier_context_free(pannier_context * ctx) {
+    guard([&] { delete ctx; });
+}
+
+int pannier_context_get_info(const pannier_context * ctx, pannier_context_info * out) {
+    return guard([&] {
+        not_null(ctx, "ctx");
+        check_size(out, "pannier_context_info");
+        const memory_parts parts(ctx->memory());
+        out->n_ctx               = llama_n_ctx(ctx->ctx);
+        out->n_ctx_seq           = llama_n_ctx_seq(ctx->ctx);
+        out->n_batch             = llama_n_batch(ctx->ctx);
+        out->n_ubatch            = llama_n_ubatch(ctx->ctx);
+        out->n_seq_max           = ctx->n_seq_max;
+        out->n_rs_seq            = llama_n_rs_seq(ctx->ctx);
+        out->n_outputs_max       = ctx->n_outputs_max;
+        out->kv_unified          = ctx->kv_unified ? 1 : 0;
+        out->has_kv              = parts.has_kv() ? 1 : 0;
+        out->has_recurrent       = parts.recurrent != nullptr ? 1 : 0;
+        out->kv_cell_bytes       = parts.kv_cell_bytes();
+        out->recurrent_seq_bytes = parts.recurrent_seq_bytes();
+    });
+}
+
+void pannier_context_interrupt(pannier_context * ctx) {
+    if (ctx != nullptr) {
+        ctx->interrupted.store(true, std::memory_order_relaxed);
+    }
+}
+
+int64_t pannier_context_graphs_reused(const pannier_context * ctx) {
+    return ctx == nullptr ? 0 : llama_perf_context(ctx->ctx).n_reused;
+}

@@ -1,0 +1,77 @@
+// Who holds which bytes: the engine's own figures, by buffer type and kind.
+#include "memory_parts.h"
+#include "objects.h"
+
+#include "ggml-backend.h"
+
+#pragma GCC visibility push(default)
+#include "llama-context.h"
+#include "llama-ext.h"
+#pragma GCC visibility pop
+
+namespace pannier {
+namespace {
+
+struct ledger {
+    std::vector<pannier_memory_row> rows;
+
+    void add(ggml_backend_buffer_type_t type, int32_t kind, uint64_t bytes) {
+        if (bytes > 0) {
+            rows.push_back(memory_row(type, kind, bytes));
+        }
+    }
+
+    void add(const bytes_by_buffer_type & types, int32_t kind) {
+        for (const auto & [type, bytes] : types) {
+            add(type, kind, bytes);
+        }
+    }
+};
+
+ledger context_ledger(const pannier_context & ctx) {
+    ledger             result;
+    const memory_parts parts(ctx.memory());
+    for (const auto & [type, bytes] : llama_get_memory_breakdown(ctx.ctx)) {
+        result.add(type, PANNIER_MEMORY_WEIGHTS, bytes.model);
+        result.add(type, PANNIER_MEMORY_COMPUTE, bytes.compute);
+    }
+    result.add(parts.kv_bytes(), PANNIER_MEMORY_KV);
+    result.add(parts.recurrent_bytes(), PANNIER_MEMORY_RECURRENT);
+#ifdef PANNIER_HAS_ACCOUNTS
+    result.add(ctx.ctx->memory_breakdown_output(), PANNIER_MEMORY_OUTPUT);
+    result.add(ctx.ctx->memory_breakdown_moe_cache(), PANNIER_MEMORY_MOE_CACHE);
+#endif
+    return result;
+}
+
+} // namespace
+
+pannier_memory_row memory_row(ggml_backend_buffer_type_t type, int32_t kind, uint64_t bytes) {
+    ggml_backend_dev_t device = ggml_backend_buft_get_device(type);
+    const bool         is_host =
+        ggml_backend_buft_is_host(type) || device == nullptr ||
+        ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU ||
+        ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_ACCEL;
+    return {
+        sizeof(pannier_memory_row), is_host ? "CPU" : ggml_backend_dev_name(device), ggml_backend_buft_name(type),
+        is_host ? 1 : 0, kind, bytes,
+    };
+}
+
+void write_rows(const std::vector<pannier_memory_row> & from, pannier_memory_row * rows, int32_t capacity,
+                int32_t * n_rows) {
+    not_null(n_rows, "n_rows") = static_cast<int32_t>(from.size());
+    for (int32_t i = 0; i < std::min(capacity, *n_rows); ++i) {
+        check_size(rows + i, "pannier_memory_row");
+        rows[i] = from[size_t(i)];
+    }
+}
+
+} // namespace pannier
+
+using namespace pannier;
+
+int pannier_context_memory(const pannier_context * ctx, pannier_memory_row * rows, int32_t capacity,
+                           int32_t * n_rows) {
+    return guard([&] { write_rows(context_ledger(not_null(ctx, "ctx")).rows, rows, capacity, n_rows); });
+}

@@ -1,0 +1,265 @@
+// Loading a model, its facts, its vocabulary.
+#include "objects.h"
+
+#include "common.h"
+#include "ggml-backend.h"
+
+#include <cstring>
+#include <map>
+#include <regex>
+#include <sys/stat.h>
+
+namespace pannier {
+namespace {
+
+// Every buffer type that a tensor override may name.
+std::map<std::string, ggml_backend_buffer_type_t> buffer_types() {
+    std::map<std::string, ggml_backend_buffer_type_t> types;
+    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+        ggml_backend_buffer_type_t type = ggml_backend_dev_buffer_type(ggml_backend_dev_get(i));
+        if (type != nullptr) {
+            types[ggml_backend_buft_name(type)] = type;
+        }
+    }
+    return types;
+}
+
+std::string names_of(const std::map<std::string, ggml_backend_buffer_type_t> & types) {
+    std::string names;
+    for (const auto & [name, type] : types) {
+        names += (names.empty() ? "" : ", ") + name;
+    }
+    return names;
+}
+
+void check_regex(const char * pattern) {
+    try {
+        std::regex regex(pattern);
+    } catch (const std::regex_error & error) {
+        fail(PANNIER_ERROR_ARGUMENT, "tensor override pattern '%s' is not a regular expression: %s", pattern,
+             error.what());
+    }
+}
+
+// llama.cpp wants the list terminated by an empty row; none at all if there are no overrides.
+std::vector<llama_model_tensor_buft_override> tensor_overrides(const pannier_model_params & params) {
+    std::vector<llama_model_tensor_buft_override> rows;
+    const auto                                    types = buffer_types();
+    for (int32_t i = 0; i < params.n_overrides; ++i) {
+        const char * pattern = params.override_patterns[i];
+        const auto   type    = types.find(params.override_buffers[i]);
+        if (type == types.end()) {
+            fail(PANNIER_ERROR_ARGUMENT, "no buffer type '%s' for tensors matching '%s': this engine has %s",
+                 params.override_buffers[i], pattern, names_of(types).c_str());
+        }
+        check_regex(pattern);
+        rows.push_back({ pattern, type->second });
+    }
+    if (!rows.empty()) {
+        rows.push_back({ nullptr, nullptr });
+    }
+    return rows;
+}
+
+std::string device_names() {
+    std::string names;
+    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+        names += (i == 0 ? "" : ", ") + std::string(ggml_backend_dev_name(ggml_backend_dev_get(i)));
+    }
+    return names;
+}
+
+// NULL-terminated; empty for "all of them"; only the NULL for the one name "none".
+std::vector<ggml_backend_dev_t> devices(const pannier_model_params & params) {
+    std::vector<ggml_backend_dev_t> list;
+    for (int32_t i = 0; i < params.n_devices; ++i) {
+        if (params.n_devices == 1 && std::strcmp(params.devices[i], "none") == 0) {
+            break;
+        }
+        ggml_backend_dev_t device = ggml_backend_dev_by_name(params.devices[i]);
+        if (device == nullptr || ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU) {
+            fail(PANNIER_ERROR_ARGUMENT, "no device '%s' to offload to: this engine has %s", params.devices[i],
+                 device_names().c_str());
+        }
+        list.push_back(device);
+    }
+    if (params.n_devices > 0) {
+        list.push_back(nullptr);
+    }
+    return list;
+}
+
+struct progress {
+    pannier_progress_callback callback;
+    void *                    user;
+    bool                      cancelled = false;
+
+    static bool report(float fraction, void * self) {
+        auto * state = static_cast<progress *>(self);
+        if (state->callback != nullptr && !state->callback(fraction, state->user)) {
+            state->cancelled = true;
+        }
+        return !state->cancelled;
+    }
+};
+
+void check_file(const char * path) {
+    struct stat info;
+    if (stat(path, &info) != 0) {
+        fail(PANNIER_ERROR_MODEL, "cannot open model file '%s': %s", path, std::strerror(errno));
+    }
+    if (!S_ISREG(info.st_mode)) {
+        fail(PANNIER_ERROR_MODEL, "'%s' is not a file", path);
+    }
+}
+
+std::unique_ptr<pannier_model> load(const char * path, const pannier_model_params & params) {
+    check_file(path);
+    const auto overrides = tensor_overrides(params);
+    auto       devs      = devices(params);
+    progress   state{ params.progress, params.progress_user };
+
+    llama_model_params native           = llama_model_default_params();
+    native.n_gpu_layers                 = params.n_gpu_layers;
+    native.load_mode                    = static_cast<llama_load_mode>(params.load_mode);
+    native.vocab_only                   = params.vocab_only != 0;
+    native.check_tensors                = params.check_tensors != 0;
+    native.devices                      = devs.empty() ? nullptr : devs.data();
+    native.tensor_buft_overrides        = overrides.empty() ? nullptr : overrides.data();
+    native.progress_callback            = progress::report;
+    native.progress_callback_user_data  = &state;
+
+    auto model   = std::make_unique<pannier_model>();
+    model->model = llama_model_load_from_file(path, native);
+    if (state.cancelled) {
+        fail(PANNIER_ERROR_CANCELLED, "loading '%s' was cancelled", path);
+    }
+    if (model->model == nullptr) {
+        fail(PANNIER_ERROR_MODEL, "cannot load '%s': %s", path, logged_errors().c_str());
+    }
+    model->vocab = llama_model_get_vocab(model->model);
+    return model;
+}
+
+void check_token(const pannier_model & model, int32_t token) {
+    if (token < 0 || token >= model.n_vocab()) {
+        fail(PANNIER_ERROR_ARGUMENT, "token %d is outside the vocabulary of %d tokens", token, model.n_vocab());
+    }
+}
+
+std::string metadata_text(const llama_model * model, int32_t index, bool key) {
+    const auto read = key ? llama_model_meta_key_by_index : llama_model_meta_val_str_by_index;
+    std::string text(static_cast<size_t>(std::max(0, read(model, index, nullptr, 0))) + 1, '\0');
+    read(model, index, text.data(), text.size());
+    text.pop_back();
+    return text;
+}
+
+} // namespace
+} // namespace pannier
+
+using namespace pannier;
+
+int pannier_model_load(const char * path, const pannier_model_params * params, pannier_model ** out) {
+    return guard([&] {
+        not_null(path, "path");
+        check_size(params, "pannier_model_params");
+        not_null(out, "out") = nullptr;
+        if (params->load_mode < LLAMA_LOAD_MODE_AUTO || params->load_mode > LLAMA_LOAD_MODE_DIRECT_IO) {
+            fail(PANNIER_ERROR_ARGUMENT, "load_mode %d is not one of -1 .. 4", params->load_mode);
+        }
+        *out = load(path, *params).release();
+    });
+}
+
+void pannier_model_free(pannier_model * model) {
+    guard([&] { delete model; });
+}
+
+int pannier_model_get_info(const pannier_model * model, pannier_model_info * out) {
+    return guard([&] {
+        const llama_model * m = not_null(model, "model").model;
+        const llama_vocab * v = model->vocab;
+        check_size(out, "pannier_model_info");
+        out->size_bytes   = llama_model_size(m);
+        out->n_params     = llama_model_n_params(m);
+        out->n_vocab      = model->n_vocab();
+        out->n_ctx_train  = llama_model_n_ctx_train(m);
+        out->n_embd       = llama_model_n_embd(m);
+        out->n_layer      = llama_model_n_layer(m);
+        out->bos          = llama_vocab_bos(v);
+        out->eos          = llama_vocab_eos(v);
+        out->add_bos      = llama_vocab_get_add_bos(v);
+        out->is_recurrent = llama_model_is_recurrent(m);
+        out->is_hybrid    = llama_model_is_hybrid(m);
+        out->has_encoder  = llama_model_has_encoder(m);
+        out->has_decoder  = llama_model_has_decoder(m);
+    });
+}
+
+int pannier_model_description(const pannier_model * model, char ** out) {
+    return guard([&] {
+        char text[256] = "";
+        llama_model_desc(not_null(model, "model").model, text, sizeof(text));
+        not_null(out, "out") = copy_text(text);
+    });
+}
+
+int pannier_model_metadata(const pannier_model * model, char ** out) {
+    return guard([&] {
+        const llama_model * m    = not_null(model, "model").model;
+        common_json         rows = common_json::object();
+        for (int32_t i = 0; i < llama_model_meta_count(m); ++i) {
+            rows[metadata_text(m, i, true)] = metadata_text(m, i, false);
+        }
+        not_null(out, "out") = copy_text(rows.dump_safe());
+    });
+}
+
+int pannier_tokenize(const pannier_model * model, const char * text, int32_t n_bytes, int32_t add_special,
+                     int32_t parse_special, int32_t * tokens, int32_t capacity, int32_t * n_tokens) {
+    return guard([&] {
+        not_null(model, "model");
+        not_null(text, "text");
+        if (n_bytes < 0 || capacity < 0) {
+            fail(PANNIER_ERROR_ARGUMENT, "negative length: %d bytes, room for %d tokens", n_bytes, capacity);
+        }
+        const int32_t n =
+            llama_tokenize(model->vocab, text, n_bytes, tokens, capacity, add_special != 0, parse_special != 0);
+        if (n == INT32_MIN) {
+            fail(PANNIER_ERROR_ARGUMENT, "a text of %d bytes has more tokens than can be counted", n_bytes);
+        }
+        not_null(n_tokens, "n_tokens") = n < 0 ? -n : n;
+    });
+}
+
+int pannier_token_piece(const pannier_model * model, int32_t token, int32_t special, char * bytes, int32_t capacity,
+                        int32_t * n_bytes) {
+    return guard([&] {
+        check_token(not_null(model, "model"), token);
+        const int32_t n = llama_token_to_piece(model->vocab, token, bytes, capacity, 0, special != 0);
+        not_null(n_bytes, "n_bytes") = n < 0 ? -n : n;
+    });
+}
+
+int pannier_detokenize(const pannier_model * model, const int32_t * tokens, int32_t n_tokens, int32_t remove_special,
+                       int32_t unparse_special, char * bytes, int32_t capacity, int32_t * n_bytes) {
+    return guard([&] {
+        not_null(model, "model");
+        for (int32_t i = 0; i < n_tokens; ++i) {
+            check_token(*model, tokens[i]);
+        }
+        const int32_t n = llama_detokenize(model->vocab, tokens, std::max(0, n_tokens), bytes, capacity,
+                                           remove_special != 0, unparse_special != 0);
+        not_null(n_bytes, "n_bytes") = n < 0 ? -n : n;
+    });
+}
+
+int32_t pannier_token_is_eog(const pannier_model * model, int32_t token) {
+    int32_t is_eog = 0;
+    guard([&] {
+        check_token(not_null(model, "model"), token);
+        is_eog = llama_vocab_is_eog(model->vocab, token) ? 1 : 0;
+    });
+    return is_eog;
+}

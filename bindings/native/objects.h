@@ -1,0 +1,71 @@
+// The objects behind the opaque pointers of pannier.h.
+#pragma once
+
+#include "guard.h"
+
+#include "chat.h"
+#include "llama.h"
+#include "sampling.h"
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+struct pannier_model {
+    llama_model *       model = nullptr;
+    const llama_vocab * vocab = nullptr;
+
+    // The model's own template, parsed at first use. Rendering is const and needs no lock.
+    std::mutex                chat_mutex;
+    common_chat_templates_ptr chat_templates;
+
+    ~pannier_model() { llama_model_free(model); }
+
+    int32_t n_vocab() const { return llama_vocab_n_tokens(vocab); }
+};
+
+namespace pannier {
+
+// How one sequence's next token is chosen.
+struct sequence_sampler {
+    common_sampler_ptr chain;           // unset when plain greedy needs none
+    int32_t            n_probs = 0;
+
+    explicit operator bool() const { return active; }
+
+    bool active = false;
+};
+
+} // namespace pannier
+
+struct pannier_context {
+    pannier_model * model = nullptr;
+    llama_context * ctx   = nullptr;
+
+    uint32_t n_outputs_max = 0;
+    uint32_t n_seq_max     = 0; // llama.cpp itself accepts up to 256 in a unified cache
+    bool     kv_unified    = true;
+
+    std::atomic<bool> interrupted{false};
+
+    std::vector<pannier::sequence_sampler> samplers; // [n_seq_max]
+
+    // The batch in llama.cpp's form; reused between steps.
+    std::vector<int32_t>        n_seq_ids;
+    std::vector<llama_seq_id>   seq_ids;
+    std::vector<llama_seq_id *> seq_id_pointers;
+    std::vector<int8_t>         logits;
+    std::vector<int8_t>         outputs; // of the last step, for pannier_context_logits
+
+    ~pannier_context() { llama_free(ctx); }
+
+    llama_memory_t memory() const { return llama_get_memory(ctx); }
+};
+
+namespace pannier {
+
+// Throws PANNIER_ERROR_ARGUMENT unless 0 <= seq_id < n_seq_max.
+void check_seq_id(const pannier_context & ctx, int32_t seq_id);
+
+} // namespace pannier

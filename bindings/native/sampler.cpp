@@ -1,0 +1,183 @@
+// One sampler per sequence: llama.cpp's own chain, or plain argmax where the chain would do just that.
+#include "objects.h"
+
+#include <cmath>
+
+namespace pannier {
+namespace {
+
+void check_range(const char * name, float value, float low, float high) {
+    if (!(value >= low && value <= high)) { // also refuses NaN
+        fail(PANNIER_ERROR_ARGUMENT, "%s is %g; it must be %g to %g", name, double(value), double(low), double(high));
+    }
+}
+
+void check_params(const pannier_sampler_params & p) {
+    const float any = 3.4e38f;
+    check_range("temperature", p.temperature, -any, any);
+    check_range("top_p", p.top_p, -any, any);
+    check_range("min_p", p.min_p, -any, any);
+    check_range("typical_p", p.typical_p, -any, any);
+    check_range("top_n_sigma", p.top_n_sigma, -any, any);
+    check_range("xtc_probability", p.xtc_probability, -any, any);
+    check_range("xtc_threshold", p.xtc_threshold, -any, any);
+    check_range("dynatemp_range", p.dynatemp_range, -any, any);
+    check_range("dynatemp_exponent", p.dynatemp_exponent, -any, any);
+    check_range("repeat_penalty", p.repeat_penalty, 1e-6f, 1e6f);
+    check_range("frequency_penalty", p.frequency_penalty, -any, any);
+    check_range("presence_penalty", p.presence_penalty, -any, any);
+    check_range("dry_multiplier", p.dry_multiplier, -any, any);
+    check_range("dry_base", p.dry_base, -any, any);
+    check_range("mirostat_tau", p.mirostat_tau, -any, any);
+    check_range("mirostat_eta", p.mirostat_eta, -any, any);
+    check_range("mirostat", float(p.mirostat), 0, 2);
+    check_range("min_keep", float(p.min_keep), 0, 1e6f);
+    check_range("repeat_last_n", float(p.repeat_last_n), -1, 1e6f);
+    check_range("dry_penalty_last_n", float(p.dry_penalty_last_n), -1, 1e6f);
+    check_range("dry_allowed_length", float(p.dry_allowed_length), 0, 1e6f);
+    check_range("n_probs", float(p.n_probs), 0, 1e6f);
+}
+
+std::vector<common_sampler_type> sampler_types(const pannier_sampler_params & p) {
+    std::vector<common_sampler_type> types;
+    for (int32_t i = 0; i < p.n_samplers; ++i) {
+        const auto found = common_sampler_types_from_names({ p.samplers[i] });
+        if (found.empty()) {
+            fail(PANNIER_ERROR_ARGUMENT, "no sampler '%s'", p.samplers[i]);
+        }
+        types.push_back(found.front());
+    }
+    return types;
+}
+
+void add_logit_bias(const pannier_model & model, const pannier_sampler_params & p,
+                    std::vector<llama_logit_bias> & biases) {
+    for (int32_t i = 0; i < p.n_logit_bias; ++i) {
+        const int32_t token = p.logit_bias_tokens[i];
+        if (token < 0 || token >= model.n_vocab()) {
+            fail(PANNIER_ERROR_ARGUMENT, "logit_bias names token %d; the vocabulary has %d tokens", token,
+                 model.n_vocab());
+        }
+        if (std::isnan(p.logit_bias_values[i])) {
+            fail(PANNIER_ERROR_ARGUMENT, "logit_bias of token %d is not a number", token);
+        }
+        biases.push_back({ token, p.logit_bias_values[i] });
+    }
+    for (int32_t token = 0; p.ignore_eos != 0 && token < model.n_vocab(); ++token) {
+        if (llama_vocab_is_eog(model.vocab, token)) {
+            biases.push_back({ token, -INFINITY });
+        }
+    }
+}
+
+common_params_sampling chain_params(const pannier_context & ctx, const pannier_sampler_params & p) {
+    const int32_t          whole = static_cast<int32_t>(llama_n_ctx_seq(ctx.ctx));
+    common_params_sampling chain;
+    chain.no_perf            = true;
+    chain.seed               = p.seed;
+    chain.temp               = p.temperature;
+    chain.top_k              = p.top_k;
+    chain.top_p              = p.top_p;
+    chain.min_p              = p.min_p;
+    chain.typ_p              = p.typical_p;
+    chain.top_n_sigma        = p.top_n_sigma;
+    chain.xtc_probability    = p.xtc_probability;
+    chain.xtc_threshold      = p.xtc_threshold;
+    chain.dynatemp_range     = p.dynatemp_range;
+    chain.dynatemp_exponent  = p.dynatemp_exponent;
+    chain.penalty_last_n     = p.repeat_last_n == -1 ? whole : p.repeat_last_n;
+    chain.penalty_repeat     = p.repeat_penalty;
+    chain.penalty_freq       = p.frequency_penalty;
+    chain.penalty_present    = p.presence_penalty;
+    chain.dry_multiplier     = p.dry_multiplier;
+    chain.dry_base           = p.dry_base;
+    chain.dry_allowed_length = p.dry_allowed_length;
+    chain.dry_penalty_last_n = p.dry_penalty_last_n == -1 ? whole : p.dry_penalty_last_n;
+    chain.mirostat           = p.mirostat;
+    chain.mirostat_tau       = p.mirostat_tau;
+    chain.mirostat_eta       = p.mirostat_eta;
+    chain.min_keep           = p.min_keep;
+    chain.n_prev             = std::max(chain.n_prev, std::max(chain.penalty_last_n, chain.dry_penalty_last_n));
+    chain.samplers           = sampler_types(p);
+    chain.dry_sequence_breakers.assign(p.dry_sequence_breakers, p.dry_sequence_breakers + p.n_dry_sequence_breakers);
+    add_logit_bias(*ctx.model, p, chain.logit_bias);
+    return chain;
+}
+
+// common_sampler_init leaks its chain when the grammar is wrong, so it is tried here first.
+void check_grammar(const pannier_model & model, const std::string & grammar) {
+    llama_sampler * parsed = nullptr;
+    if (grammar.compare(0, 1, "%") != 0) {
+        parsed = llama_sampler_init_grammar(model.vocab, grammar.c_str(), "root");
+    }
+    if (parsed == nullptr) {
+        fail(PANNIER_ERROR_ARGUMENT, "the grammar is not valid GBNF: %s", logged_errors().c_str());
+    }
+    llama_sampler_free(parsed);
+}
+
+bool is_plain_greedy(const pannier_model & model, const common_params_sampling & chain) {
+    int32_t n_suppressed = 0;
+    llama_vocab_get_suppress_tokens(model.vocab, &n_suppressed);
+    const bool cold = std::find(chain.samplers.begin(), chain.samplers.end(), COMMON_SAMPLER_TYPE_TEMPERATURE) !=
+                          chain.samplers.end() && chain.temp <= 0.0f && chain.dynatemp_range <= 0.0f;
+    const bool unpenalised =
+        chain.penalty_last_n == 0 ||
+        (chain.penalty_repeat == 1.0f && chain.penalty_freq == 0.0f && chain.penalty_present == 0.0f);
+    return cold && unpenalised && chain.dry_multiplier == 0.0f && chain.mirostat == 0 && chain.logit_bias.empty() &&
+           chain.grammar.empty() && n_suppressed == 0 &&
+           (chain.xtc_probability <= 0.0f || chain.xtc_threshold > 0.5f);
+}
+
+sequence_sampler make_sampler(const pannier_context & ctx, const pannier_sampler_params & p, const int32_t * history,
+                              int32_t n_history) {
+    check_params(p);
+    auto chain = chain_params(ctx, p);
+    if (p.grammar != nullptr && p.grammar[0] != '\0') {
+        check_grammar(*ctx.model, p.grammar);
+        chain.grammar = { COMMON_GRAMMAR_TYPE_USER, p.grammar };
+    }
+    sequence_sampler sampler;
+    sampler.active  = true;
+    sampler.n_probs = p.n_probs;
+    if (is_plain_greedy(*ctx.model, chain)) {
+        return sampler;
+    }
+    sampler.chain.reset(common_sampler_init(ctx.model->model, chain));
+    if (!sampler.chain) {
+        fail(PANNIER_ERROR_ARGUMENT, "the sampler cannot be made: %s", logged_errors().c_str());
+    }
+    for (int32_t i = 0; i < n_history; ++i) {
+        common_sampler_accept(sampler.chain.get(), history[i], false);
+    }
+    return sampler;
+}
+
+} // namespace
+} // namespace pannier
+
+using namespace pannier;
+
+int pannier_sampler_set(pannier_context * ctx, int32_t seq_id, const pannier_sampler_params * params,
+                        const int32_t * history, int32_t n_history) {
+    return guard([&] {
+        not_null(ctx, "ctx");
+        check_size(params, "pannier_sampler_params");
+        check_seq_id(*ctx, seq_id);
+        for (int32_t i = 0; i < n_history; ++i) {
+            if (history[i] < 0 || history[i] >= ctx->model->n_vocab()) {
+                fail(PANNIER_ERROR_ARGUMENT, "token %d at %d of the history is outside the vocabulary of %d tokens",
+                     history[i], i, ctx->model->n_vocab());
+            }
+        }
+        ctx->samplers[size_t(seq_id)] = make_sampler(*ctx, *params, history, n_history);
+    });
+}
+
+int pannier_sampler_clear(pannier_context * ctx, int32_t seq_id) {
+    return guard([&] {
+        not_null(ctx, "ctx");
+        check_seq_id(*ctx, seq_id);
+        ctx->samplers[size_t(seq_id)] = sequence_sampler();
+    });
+}
