@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import _ffi
 
@@ -29,14 +30,27 @@ def devices() -> list[Device]:
     return [_device(lib, index) for index in range(lib.device_count())]
 
 
+def _available_memory() -> int | None:
+    """Bytes that new work could take without swapping; None where Linux does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
+
+
 def _device(lib: _ffi.Library, index: int) -> Device:
     raw = _ffi.device()
     lib.check(lib.device_get(index, _ffi.byref(raw)))
+    kind = _TYPES[raw.type]
+    # ggml says that all of the CPU's memory is free.
+    available = _available_memory() if kind == "cpu" else None
     return Device(
         name=raw.name.decode(),
         description=raw.description.decode("utf-8", "replace"),
         backend=raw.backend.decode(),
-        type=_TYPES[raw.type],
+        type=kind,
         memory_total=raw.memory_total,
-        memory_free=raw.memory_free,
+        memory_free=raw.memory_free if available is None else available,
     )

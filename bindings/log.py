@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ._ffi import Library
 
 logger = logging.getLogger("pannier.engine")
+logger.addHandler(logging.NullHandler())
 
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 _CONTINUES = 5

@@ -3,7 +3,7 @@
 Small data classes, both ways, over one `multiprocessing` connection; no object
 is shared. The engine side may be a thread or a child process: neither side can
 tell. To the engine go `Submit`, `Cancel`, `Query` and `Shutdown`. From it come
-one `Ready` or `Failed`, then one `StepOutputs` for each step that had
+some `Loading`, one `Ready` or `Failed`, then one `StepOutputs` for each step that had
 something to say, and one `Answer` for each `Query`.
 """
 
@@ -67,6 +67,13 @@ class Ready:
     load_seconds: float
     facts: dict[str, Any] = field(default_factory=dict)
     """JSON-ready facts: engine, backends, model description, sizes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The model is being loaded: the fraction done, 0 to 1. Any number of them, before `Ready`."""
+
+    fraction: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,4 +143,4 @@ class Answer:
 
 
 ToEngine = Submit | Cancel | Query | Shutdown
-FromEngine = Ready | Failed | StepOutputs | Answer
+FromEngine = Loading | Ready | Failed | StepOutputs | Answer
