@@ -1,0 +1,207 @@
+"""From checked prompts to a response: run them on the engine, whole or as a stream.
+
+A `Format` knows one API's shapes; this module knows when to send what. It ends
+what a client no longer reads: a watcher waits for the disconnect and closes
+the stream, which cancels its requests on the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Protocol
+
+from fastapi import Request, Response
+from starlette.types import Receive, Scope, Send
+
+from ..sampling import DEFAULT_SEED, SamplingParams
+from .choice import Choice, Delta
+from .client import RequestStream
+from .errors import ApiError
+from .messages import Output
+from .schemas import Generation
+from .state import Serving, serving
+from .wire import PING, event, json_response
+
+
+class Format(Protocol):
+    """One API's shapes. The methods that return bytes return whole events."""
+
+    def partial(self, choice: Choice, delta: Delta) -> bytes:
+        """New text of a choice."""
+        ...
+
+    def last(self, choice: Choice) -> bytes:
+        """The end of a choice."""
+        ...
+
+    def tail(self, choices: Sequence[Choice]) -> bytes:
+        """The end of the stream."""
+        ...
+
+    def whole(self, choices: Sequence[Choice]) -> Any:
+        """Everything in one body."""
+        ...
+
+
+class Run:
+    """The choices of one HTTP request and the engine's stream for them."""
+
+    def __init__(self, server: Serving, wanted: Generation, prompts: list[list[int]]) -> None:
+        self.wanted = wanted
+        self.stream: RequestStream = server.client.stream()
+        self._by_id: dict[int, Choice] = {}
+        for prompt in prompts:
+            for i in range(wanted.n):
+                self._submit(server, prompt, i)
+
+    @property
+    def choices(self) -> list[Choice]:
+        """In the order of their index."""
+        return list(self._by_id.values())
+
+    def _submit(self, server: Serving, prompt: list[int], i: int) -> None:
+        sampling = own_seed(self.wanted.sampling, i)
+        choice = Choice(len(self._by_id), prompt, self.wanted, server.pieces)
+        id = self.stream.submit(
+            prompt, sampling, max_tokens=self.wanted.max_tokens, n_probs=self.wanted.n_probs
+        )
+        self._by_id[id] = choice
+
+    def feed(self, output: Output) -> tuple[Choice, Delta]:
+        """One output into its choice; a choice that ends itself is cancelled on the engine."""
+        choice = self._by_id[output.id]
+        delta = choice.feed(output)
+        if choice.finished:
+            self.stream.cancel(output.id)
+        return choice, delta
+
+
+def own_seed(sampling: SamplingParams, i: int) -> SamplingParams:
+    """The i-th answer to one prompt draws other tokens than the first, as in llama-server."""
+    if i == 0 or sampling.seed == DEFAULT_SEED:
+        return sampling
+    return sampling.with_changes(seed=(sampling.seed + i) & DEFAULT_SEED)
+
+
+async def respond(
+    request: Request, wanted: Generation, prompts: list[list[int]], format: Format
+) -> Response:
+    """Run the prompts. Raises `ApiError` and `ServerError`."""
+    run = Run(serving(request), wanted, prompts)
+    if wanted.stream:
+        return EventStream(run, format)
+    async with watched(request.receive, run.stream):
+        while not run.stream.done:
+            for output in await run.stream.take():
+                run.feed(output)
+    if run.stream.closed:
+        return Response(status_code=499)  # nobody reads it
+    return json_response(format.whole(run.choices))
+
+
+@contextlib.asynccontextmanager
+async def watched(receive: Receive, stream: RequestStream) -> AsyncIterator[None]:
+    """Close the stream when the client disconnects, and in any case at the end."""
+    watcher = asyncio.create_task(_close_on_disconnect(receive, stream.close))
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        stream.cancel_all()
+
+
+async def _close_on_disconnect(receive: Receive, close: Callable[[], None]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    close()
+
+
+class EventStream(Response):
+    """Server-sent events: one write for all that a step, or several, brought a client.
+
+    Until the first write an error is a response of its own; after it, an event.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, run: Run, format: Format) -> None:
+        self._run = run
+        self._format = format
+        self._started = False
+        self._idle = False
+        self.status_code = 200
+        self.background = None
+        self.init_headers({"Cache-Control": "no-cache"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        timer = self._ping_timer()
+        try:
+            async with watched(receive, self._run.stream):
+                await self._send_all(send)
+        finally:
+            timer.cancel()
+
+    async def _send_all(self, send: Send) -> None:
+        try:
+            while not self._run.stream.done:
+                data = self._encode(await self._run.stream.take())
+                if data:
+                    await self._write(send, data)
+            end = self._format.tail(self._run.choices)
+        except ApiError as error:
+            if not self._started:
+                raise
+            end = event({"error": error.body()})
+        await self._write(send, end, more=False)
+
+    def _encode(self, outputs: list[Output]) -> bytes:
+        if not outputs and self._idle:
+            return PING
+        self._idle = False
+        return b"".join([self._event(*self._run.feed(output)) for output in outputs])
+
+    def _event(self, choice: Choice, delta: Delta) -> bytes:
+        data = b"" if delta.empty else self._format.partial(choice, delta)
+        return data + self._format.last(choice) if choice.finished else data
+
+    async def _write(self, send: Send, data: bytes, *, more: bool = True) -> None:
+        if not self._started:
+            self._started = True
+            start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+            await send(start)
+        await send({"type": "http.response.body", "body": data, "more_body": more})
+
+    def _ping_timer(self) -> PingTimer:
+        return PingTimer(self._run.wanted.ping_interval_s, self._on_tick)
+
+    def _on_tick(self) -> None:
+        """Silent since the last tick: let the sender write a comment."""
+        if self._idle:
+            self._run.stream.nudge()
+        self._idle = True
+
+
+class PingTimer:
+    """Calls back every `interval_s` seconds; never if that is not positive."""
+
+    def __init__(self, interval_s: int, on_tick: Callable[[], None]) -> None:
+        self._interval_s = interval_s
+        self._on_tick = on_tick
+        self._handle: asyncio.TimerHandle | None = None
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._interval_s > 0:
+            loop = asyncio.get_running_loop()
+            self._handle = loop.call_later(self._interval_s, self._tick)
+
+    def _tick(self) -> None:
+        self._on_tick()
+        self._arm()
+
+    def cancel(self) -> None:
+        """Stop."""
+        if self._handle is not None:
+            self._handle.cancel()

@@ -1,0 +1,139 @@
+"""`GET /health`, `/v1/models` and `/props`: what is served, and whether it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from ..schemas import read_generation
+from ..shapes import settings_json
+from ..state import Serving, serving
+from ..wire import json_response
+
+router = APIRouter()
+
+VOCABULARY_TYPES = {  # llama.h: llama_vocab_type, by the GGUF's tokenizer.ggml.model
+    "no_vocab": 0,
+    "none": 0,
+    "llama": 1,
+    "gpt2": 2,
+    "gemma4": 2,
+    "bert": 3,
+    "t5": 4,
+    "rwkv": 5,
+    "plamo2": 6,
+}
+
+
+@router.get("/health")
+@router.get("/v1/health")
+async def health(request: Request) -> Response:
+    """Ok, or 503 with what ended the engine."""
+    serving(request).client.check_alive()
+    return json_response({"status": "ok"})
+
+
+@router.get("/v1/models")
+@router.get("/models")
+async def models(request: Request) -> Response:
+    """The one model, in OpenAI's form and in Ollama's, as llama-server gives both."""
+    server = serving(request)
+    return json_response({"models": [_ollama(server)], "object": "list", "data": [_openai(server)]})
+
+
+def _openai(server: Serving) -> dict[str, Any]:
+    return {
+        "id": server.settings.model_name,
+        "aliases": sorted(server.settings.aliases) or [server.settings.model_name],
+        "tags": [],
+        "object": "model",
+        "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
+        "created": server.created,
+        "owned_by": "pannier",
+        "meta": _meta(server),
+    }
+
+
+def _meta(server: Serving) -> dict[str, Any]:
+    vocabulary = server.vocabulary
+    metadata = vocabulary.metadata
+    n_embd = metadata.get(f"{metadata.get('general.architecture')}.embedding_length", "0")
+    return {
+        "vocab_type": VOCABULARY_TYPES.get(metadata.get("tokenizer.ggml.model", ""), 0),
+        "n_vocab": vocabulary.n_vocab,
+        "n_ctx": server.info.n_ctx_slot,
+        "n_ctx_train": vocabulary.n_ctx_train,
+        "n_embd": int(n_embd),
+        "n_params": server.info.facts.get("n_params", vocabulary.n_params),
+        "size": server.info.facts.get("size_bytes", vocabulary.size_bytes),
+        "ftype": server.info.facts.get("ftype", ""),
+    }
+
+
+def _ollama(server: Serving) -> dict[str, Any]:
+    name = server.settings.model_name
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": "",
+        "size": "",
+        "digest": "",
+        "type": "model",
+        "description": "",
+        "tags": [""],
+        "capabilities": ["completion"],
+        "parameters": "",
+        "details": {
+            "parent_model": "",
+            "format": "gguf",
+            "family": "",
+            "families": [""],
+            "parameter_size": "",
+            "quantization_level": "",
+        },
+    }
+
+
+@router.get("/props")
+async def props(request: Request) -> Response:
+    """The server's facts, with llama-server's names, and the engine's under `engine`."""
+    server = serving(request)
+    return json_response(
+        {
+            "default_generation_settings": {
+                "params": settings_json(read_generation({}, server), brief=True),
+                "n_ctx": server.info.n_ctx_slot,
+            },
+            "total_slots": server.info.n_slots,
+            "model_alias": server.settings.model_name,
+            "model_ftype": server.info.facts.get("ftype", ""),
+            "model_path": server.settings.model_path,
+            "modalities": {"vision": False, "video": False, "audio": False},
+            **_switches(),
+            "chat_template": server.vocabulary.chat_template or "",
+            "bos_token": _token_text(server, server.vocabulary.bos),
+            "eos_token": _token_text(server, server.vocabulary.eos),
+            "build_info": server.settings.build_info,
+            "engine": server.info.facts,
+        }
+    )
+
+
+def _switches() -> dict[str, Any]:
+    return {
+        "endpoint_slots": True,
+        "endpoint_props": False,
+        "endpoint_metrics": False,
+        "ui": False,
+        "ui_settings": {},
+        "chat_template_caps": {},
+        "is_sleeping": False,
+        "cors_proxy_enabled": False,
+    }
+
+
+def _token_text(server: Serving, token: int | None) -> str:
+    if token is None or token < 0:
+        return ""
+    return server.all_pieces[token].decode("utf-8", "replace")

@@ -1,0 +1,79 @@
+"""`POST /v1/completions`: OpenAI's legacy form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from ..answer import respond
+from ..body import read_object
+from ..choice import Choice, Delta
+from ..errors import not_supported
+from ..prompts import read_prompts
+from ..schemas import Generation, read_generation
+from ..shapes import finish_reason, usage_json
+from ..state import Serving, serving
+from ..wire import DONE
+from .openai import Envelope
+
+router = APIRouter()
+
+
+@router.post("/v1/completions")
+async def completions(request: Request) -> Response:
+    """Complete one prompt or several."""
+    body = await read_object(request)
+    for name in ("best_of", "suffix"):
+        if body.get(name) not in (None, 1, ""):
+            raise not_supported(name, body[name])
+    server = serving(request)
+    wanted = read_generation(body, server)
+    prompts = await read_prompts(body.get("prompt"), server)
+    return await respond(request, wanted, prompts, Completion(server, wanted))
+
+
+class Completion:
+    """Shapes of OpenAI's text completions."""
+
+    def __init__(self, server: Serving, wanted: Generation) -> None:
+        self._envelope = Envelope(server, wanted, "text_completion", "text_completion")
+
+    def partial(self, choice: Choice, delta: Delta) -> bytes:
+        """New text."""
+        if self._envelope.plain:
+            after = b',"index":%d,"logprobs":null,"finish_reason":null}' % choice.index
+            return self._envelope.text_chunk(b'{"text":', delta.text, after)
+        return self._envelope.chunk(
+            self._shape(choice, delta.text, None, self._envelope.logprobs(choice, delta)),
+            **self._envelope.extras(choice, last=False),
+        )
+
+    def last(self, choice: Choice) -> bytes:
+        """Why the choice ended, and its usage: llama-server tells it with or without asking."""
+        return self._envelope.chunk(
+            self._shape(choice, "", finish_reason(choice), None),
+            usage=usage_json([choice], 1),
+            **self._envelope.timings(choice),
+        )
+
+    def tail(self, choices: Sequence[Choice]) -> bytes:
+        """The end of the stream."""
+        return DONE
+
+    def whole(self, choices: Sequence[Choice]) -> Any:
+        """Everything in one body."""
+        envelope = self._envelope
+        shapes = [self._shape(c, c.text, finish_reason(c), envelope.logprobs(c)) for c in choices]
+        return envelope.answer(choices, shapes)
+
+    def _shape(
+        self, choice: Choice, text: str, reason: str | None, logprobs: Any
+    ) -> dict[str, Any]:
+        return {
+            "text": text,
+            "index": choice.index,
+            "logprobs": logprobs,
+            "finish_reason": reason,
+        }

@@ -1,0 +1,39 @@
+"""The HTTP application, made of its parts."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from ..text import Pieces
+from .api import chat, completion, models, openai_completion, reports, tokens
+from .auth import ApiKeys
+from .client import EngineClient
+from .errors import install
+from .state import ServerSettings, Serving, Vocabulary
+
+ROUTERS = (
+    models.router,
+    completion.router,
+    openai_completion.router,
+    chat.router,
+    tokens.router,
+    reports.router,
+)
+
+
+def create_app(client: EngineClient, vocabulary: Vocabulary, settings: ServerSettings) -> FastAPI:
+    """An application that serves one engine. The caller starts and closes the client."""
+    app = FastAPI(title="pannier", version=settings.build_info or "0")
+    app.state.serving = Serving(
+        client=client,
+        vocabulary=vocabulary,
+        settings=settings,
+        pieces=Pieces(vocabulary),
+        all_pieces=Pieces(vocabulary, special=True),
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    if settings.api_keys:
+        app.add_middleware(ApiKeys, keys=settings.api_keys)
+    install(app)
+    return app

@@ -1,0 +1,133 @@
+"""One output that a client gets: tokens in, text and the facts around it out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from ..text import Pieces, TextStream
+from .errors import ApiError
+from .messages import Output, Timings, TokenLogprob
+from .schemas import Generation
+
+STOP_TYPES = {"eos": "eos", "length": "limit"}
+
+
+@dataclass(slots=True)
+class Delta:
+    """What one step added to a choice."""
+
+    text: str
+    tokens: list[int]
+    probs: list[TokenLogprob]
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to show yet."""
+        return not (self.text or self.probs)
+
+
+class Choice:
+    """The state of one output. `stop_type` is "none" while it grows."""
+
+    def __init__(self, index: int, prompt: list[int], wanted: Generation, pieces: Pieces) -> None:
+        self.index = index
+        self.prompt = prompt
+        self.wanted = wanted
+        self._pieces = pieces
+        self._text = TextStream(pieces, wanted.stops)
+        self._shown: list[str] = []
+        self._held_tokens: list[int] = []
+        self._probs: list[tuple[int, TokenLogprob]] = []
+        self._n_prob_bytes = 0
+        self._timings: Timings | None = None
+        self._submitted_s = time.perf_counter()
+        self._first_s: float | None = None
+        self.tokens: list[int] = []
+        self.n_predicted = 0
+        self.slot = -1
+        self.stop_type = "none"
+        self.stopping_word = ""
+        self.truncated = False
+        self.has_new_line = False
+
+    def feed(self, output: Output) -> Delta:
+        """Take one step's news. Raises `ApiError` when the engine gave the request up."""
+        if output.finish == "error":
+            raise ApiError(output.error or "the engine failed", status=output.status)
+        if output.finish == "cancelled":
+            raise ApiError("the server is shutting down", status=503)
+        self._count(output)
+        text = self._text.push(output.tokens)
+        if output.finish is not None:
+            text += self._text.flush()
+        self._finish(output)
+        return self._delta(text, output)
+
+    @property
+    def text(self) -> str:
+        """The whole text so far."""
+        return "".join(self._shown)
+
+    @property
+    def finished(self) -> bool:
+        """Nothing more will be added."""
+        return self.stop_type != "none"
+
+    @property
+    def probs(self) -> list[TokenLogprob]:
+        """Log-probabilities of the tokens whose bytes are at least partly in the text."""
+        return [p for begin, p in self._probs if begin < self._text.n_kept_bytes]
+
+    @property
+    def timings(self) -> Timings:
+        """The engine's; from this side's clock for what the engine did not tell."""
+        if self.finished and self._timings is not None and not self.stopping_word:
+            return self._timings
+        first = self._first_s or time.perf_counter()
+        known = self._timings or Timings(len(self.prompt), first - self._submitted_s, 0, 0.0)
+        return Timings(
+            prompt_n=known.prompt_n,
+            prompt_s=known.prompt_s,
+            predicted_n=self.n_predicted,
+            predicted_s=time.perf_counter() - first,
+            queued_s=known.queued_s,
+            cache_n=known.cache_n,
+        )
+
+    def _count(self, output: Output) -> None:
+        if self._first_s is None:
+            self._first_s = time.perf_counter()
+        self.n_predicted += len(output.tokens)
+        self.slot = output.slot
+        self._timings = output.timings or self._timings
+        if self.wanted.return_tokens:
+            self.tokens += output.tokens
+
+    def _finish(self, output: Output) -> None:
+        if self._text.stop is not None:
+            self.stop_type, self.stopping_word = "word", self._text.stop
+        elif output.finish is not None:
+            self.stop_type = STOP_TYPES[output.finish]
+            self.truncated = self.stop_type == "limit" and self.n_predicted != (
+                self.wanted.max_tokens
+            )
+            if output.timings is not None:
+                self.n_predicted = output.timings.predicted_n  # counts the end token, too
+
+    def _delta(self, text: str, output: Output) -> Delta:
+        self.has_new_line = self.has_new_line or "\n" in text
+        if not self.wanted.stream:
+            self._shown.append(text)
+            self._keep_probs(output.logprobs)
+            return Delta(text, [], [])
+        self._held_tokens += output.tokens
+        if not text and not output.logprobs:
+            return Delta("", [], [])
+        tokens, self._held_tokens = self._held_tokens, []
+        return Delta(text, tokens, output.logprobs)
+
+    def _keep_probs(self, probs: list[TokenLogprob]) -> None:
+        for prob in probs:
+            self._probs.append((self._n_prob_bytes, prob))
+            self._n_prob_bytes += len(self._pieces[prob.token])

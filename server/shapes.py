@@ -1,0 +1,171 @@
+"""Parts that several responses share, with llama-server's field names.
+
+Source: `to_json` functions of llama.cpp's `tools/server/server-task.cpp` and
+`server-common.cpp`.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import string
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..sampling import SamplingParams
+from ..text import Pieces
+from .choice import Choice
+from .messages import Timings, TokenLogprob
+from .schemas import Generation
+
+LETTERS = string.digits + string.ascii_letters
+LOWEST_FLOAT = -3.4028234663852886e38  # JSON has no -inf
+
+
+def completion_id() -> str:
+    """A new id of an answer."""
+    return "chatcmpl-" + "".join(secrets.choice(LETTERS) for _ in range(32))
+
+
+def timings_json(timings: Timings) -> dict[str, Any]:
+    """Counts, milliseconds and rates."""
+    return {
+        "cache_n": timings.cache_n,
+        "prompt_n": timings.prompt_n,
+        **_rates("prompt", timings.prompt_n, timings.prompt_s),
+        "predicted_n": timings.predicted_n,
+        # the first token comes with the prompt, so it is no step of its own
+        **_rates("predicted", max(timings.predicted_n - 1, 0), timings.predicted_s),
+    }
+
+
+def _rates(name: str, n_steps: int, seconds: float) -> dict[str, float]:
+    return {
+        f"{name}_ms": seconds * 1e3,
+        f"{name}_per_token_ms": seconds * 1e3 / n_steps if n_steps else 0.0,
+        f"{name}_per_second": n_steps / seconds if seconds > 0 else 0.0,
+    }
+
+
+def probs_json(probs: Iterable[TokenLogprob], pieces: Pieces) -> list[dict[str, Any]]:
+    """Each token's log-probability with the best alternatives."""
+    return [
+        {
+            **_prob(p.token, p.logprob, pieces),
+            "top_logprobs": [_prob(token, logprob, pieces) for token, logprob in p.top],
+        }
+        for p in probs
+    ]
+
+
+def _prob(token: int, logprob: float, pieces: Pieces) -> dict[str, Any]:
+    piece = pieces[token]
+    return {
+        "id": token,
+        "token": piece.decode("utf-8", "replace"),
+        "bytes": list(piece),
+        "logprob": logprob if math.isfinite(logprob) else LOWEST_FLOAT,
+    }
+
+
+def usage_json(choices: Sequence[Choice], n_per_prompt: int) -> dict[str, Any]:
+    """OpenAI's token counts; a prompt that has several answers counts once."""
+    prompts = choices[::n_per_prompt]
+    n_prompt = sum(len(choice.prompt) for choice in prompts)
+    n_output = sum(choice.n_predicted for choice in choices)
+    return {
+        "completion_tokens": n_output,
+        "prompt_tokens": n_prompt,
+        "total_tokens": n_prompt + n_output,
+        "prompt_tokens_details": {
+            "cached_tokens": sum(choice.timings.cache_n for choice in prompts)
+        },
+    }
+
+
+def finish_reason(choice: Choice) -> str:
+    """OpenAI's word for why an answer ended."""
+    return "length" if choice.stop_type == "limit" else "stop"
+
+
+def settings_json(wanted: Generation, *, brief: bool = False) -> dict[str, Any]:
+    """`generation_settings`; `brief` leaves out what can be long, as `/props` and `/slots` do."""
+    settings = {**_sampling_json(wanted.sampling), **_limits_json(wanted)}
+    if brief:
+        for name in LONG_SETTINGS:
+            del settings[name]
+    return settings
+
+
+LONG_SETTINGS = (
+    "dry_sequence_breakers",
+    "stop",
+    "logit_bias",
+    "grammar",
+    "grammar_lazy",
+    "grammar_triggers",
+    "preserved_tokens",
+)
+
+
+def _sampling_json(sampling: SamplingParams) -> dict[str, Any]:
+    return {
+        "seed": sampling.seed,
+        "temperature": sampling.temperature,
+        "dynatemp_range": sampling.dynatemp_range,
+        "dynatemp_exponent": sampling.dynatemp_exponent,
+        "top_k": sampling.top_k,
+        "top_p": sampling.top_p,
+        "min_p": sampling.min_p,
+        "top_n_sigma": sampling.top_n_sigma,
+        "xtc_probability": sampling.xtc_probability,
+        "xtc_threshold": sampling.xtc_threshold,
+        "typical_p": sampling.typical_p,
+        "repeat_last_n": sampling.repeat_last_n,
+        "repeat_penalty": sampling.repeat_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "dry_multiplier": sampling.dry_multiplier,
+        "dry_base": sampling.dry_base,
+        "dry_allowed_length": sampling.dry_allowed_length,
+        "dry_penalty_last_n": sampling.dry_penalty_last_n,
+        "dry_sequence_breakers": list(sampling.dry_sequence_breakers),
+        "mirostat": sampling.mirostat,
+        "mirostat_tau": sampling.mirostat_tau,
+        "mirostat_eta": sampling.mirostat_eta,
+        "ignore_eos": sampling.ignore_eos,
+        "min_keep": sampling.min_keep,
+        "samplers": list(sampling.samplers),
+        "logit_bias": [
+            {"bias": bias if math.isfinite(bias) else None, "token": token}
+            for token, bias in sampling.logit_bias.items()
+        ],
+        "grammar": sampling.grammar,
+    }
+
+
+def _limits_json(wanted: Generation) -> dict[str, Any]:
+    """The request's own, and llama-server's fields that are fixed here."""
+    return {
+        "stop": list(wanted.stops),
+        "max_tokens": wanted.max_tokens,
+        "n_predict": wanted.max_tokens,
+        "stream": wanted.stream,
+        "n_probs": wanted.n_probs,
+        "timings_per_token": wanted.timings_per_token,
+        "adaptive_target": -1.0,
+        "adaptive_decay": 0.9,
+        "n_keep": 0,
+        "n_discard": 0,
+        "grammar_lazy": False,
+        "grammar_triggers": [],
+        "preserved_tokens": [],
+        "chat_format": "Content-only",
+        "reasoning_format": "none",
+        "reasoning_in_content": False,
+        "generation_prompt": "",
+        "speculative.types": "none",
+        "post_sampling_probs": False,
+        "backend_sampling": False,
+        "lora": [],
+    }

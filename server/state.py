@@ -1,0 +1,139 @@
+"""What every handler of one app is given."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from fastapi import Request
+
+from ..sampling import SamplingParams
+from ..text import Pieces
+from .client import EngineClient
+from .messages import Ready
+
+
+class ChatPrompt(Protocol):
+    """A conversation as the model's template writes it."""
+
+    @property
+    def prompt(self) -> str:
+        """The text to tokenise."""
+        ...
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Strings that end the answer, as the template's format asks."""
+        ...
+
+
+class Vocabulary(Protocol):
+    """What the HTTP side asks of a model: no weights are needed for it."""
+
+    def tokenize(self, text: str | bytes, *, add_special: bool, parse_special: bool) -> list[int]:
+        """Token ids of a text."""
+        ...
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes of one token."""
+        ...
+
+    def apply_chat_template(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        chat_template_kwargs: dict[str, Any] | None = None,
+    ) -> ChatPrompt:
+        """The prompt of a conversation. Raises `ChatError`."""
+        ...
+
+    @property
+    def bos(self) -> int:
+        """Beginning-of-text token; -1 for none."""
+        ...
+
+    @property
+    def eos(self) -> int:
+        """End-of-text token; -1 for none."""
+        ...
+
+    @property
+    def n_vocab(self) -> int:
+        """Number of tokens."""
+        ...
+
+    @property
+    def n_ctx_train(self) -> int:
+        """Context that the model was trained with, in tokens."""
+        ...
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The GGUF's metadata as text."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tensors."""
+        ...
+
+    @property
+    def n_params(self) -> int:
+        """Number of weights."""
+        ...
+
+    @property
+    def chat_template(self) -> str | None:
+        """Source of the model's template."""
+        ...
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What the operator chose for the HTTP side."""
+
+    model_path: str
+    aliases: tuple[str, ...] = ()
+    api_keys: tuple[str, ...] = ()
+    """Empty: no key is asked for."""
+    max_body_bytes: int = 64 << 20
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    """What a request that says nothing gets."""
+    build_info: str = ""
+
+    @property
+    def model_name(self) -> str:
+        """First alias in sorted order, as llama-server, or the file's name."""
+        if self.aliases:
+            return min(self.aliases)
+        return self.model_path.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+@dataclass
+class Serving:
+    """One app's engine, vocabulary and settings."""
+
+    client: EngineClient
+    vocabulary: Vocabulary
+    settings: ServerSettings
+    pieces: Pieces
+    """As outputs show tokens: control tokens are empty."""
+    all_pieces: Pieces
+    """As prompts show them: control tokens are spelled out."""
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def info(self) -> Ready:
+        """What the engine said when it was ready. Raises `ServerError` before that."""
+        if self.client.info is None:
+            self.client.check_alive()
+        assert self.client.info is not None
+        return self.client.info
+
+
+def serving(request: Request) -> Serving:
+    """The app's, for a handler."""
+    state: Serving = request.app.state.serving
+    return state

@@ -1,0 +1,29 @@
+"""JSON on the wire, compact and UTF-8, and server-sent events as llama-server writes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import Response
+
+JSON_TYPE = "application/json; charset=utf-8"
+DONE = b"data: [DONE]\n\n"
+PING = b":\n\n"
+
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def dumps(value: Any) -> bytes:
+    """Compact UTF-8 JSON."""
+    return _encoder.encode(value).encode()
+
+
+def event(value: Any) -> bytes:
+    """One server-sent event."""
+    return b"data: " + dumps(value) + b"\n\n"
+
+
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response."""
+    return Response(dumps(value), status, headers, JSON_TYPE)

@@ -1,0 +1,194 @@
+"""Clients that leave, engines that die, pings on silent streams."""
+
+from __future__ import annotations
+
+import asyncio
+from multiprocessing import Pipe
+from typing import Any
+
+import pytest
+from pannier.errors import ServerError
+from pannier.server.client import EngineClient
+from pannier.server.messages import Cancel, Submit
+
+from .conftest import FakeEngine, Visitor, World, endless, events, serving, steps
+
+PATHS = ["/completion", "/v1/completions", "/v1/chat/completions"]
+
+
+def body(stream: bool, **more: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": "a"}]
+    return {"prompt": "a", "messages": messages, "stream": stream, **more}
+
+
+async def until_submitted(world: World, n: int) -> None:
+    while len(world.engine.of(Submit)) < n:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_is_cancelled_within_a_step(path: str, stream: bool) -> None:
+    async def run() -> None:
+        async with serving(endless, hold=True) as world:
+            visitor = Visitor(world.app, path, body(stream))
+            await until_submitted(world, 1)
+            world.engine.step()
+            if stream:
+                assert (await visitor.sent.get())["type"] == "http.response.start"
+                assert b"x" in (await visitor.sent.get())["body"]
+            visitor.leave()
+            await visitor.task
+            # The slot report is asked after the cancel; no step was allowed in between.
+            n_steps = world.engine.n_steps
+            slots = await world.client.query("slots")
+            assert [m.id for m in world.engine.of(Cancel)] == [1]
+            assert not any(slot["is_processing"] for slot in slots)
+            assert world.engine.n_steps == n_steps <= 1
+
+    asyncio.run(run())
+
+
+def test_all_answers_of_a_request_are_cancelled() -> None:
+    async def run() -> None:
+        async with serving(endless, hold=True) as world:
+            visitor = Visitor(world.app, "/completion", body(True, n=3))
+            await until_submitted(world, 3)
+            visitor.leave()
+            await visitor.task
+            await world.client.query("slots")
+            assert sorted(m.id for m in world.engine.of(Cancel)) == [1, 2, 3]
+
+    asyncio.run(run())
+
+
+def test_a_finished_request_is_not_cancelled() -> None:
+    async def run() -> None:
+        async with serving(steps("ok")) as world:
+            for stream in (False, True):
+                await world.http.post("/completion", json=body(stream))
+            await world.client.query("slots")
+            assert world.engine.of(Cancel) == []
+
+    asyncio.run(run())
+
+
+def test_clients_do_not_mix() -> None:
+    """Many at once: each gets its own prompt back, whole."""
+
+    def echo(submit: Submit) -> list[list[int]]:
+        return [[token] for token in submit.prompt[1:]]
+
+    async def run() -> None:
+        async with serving(echo) as world:
+            texts = [f"client {i} says {'x' * (i % 7)}" for i in range(40)]
+            answers = await asyncio.gather(
+                *(
+                    world.http.post("/completion", json={"prompt": text, "stream": i % 2 == 0})
+                    for i, text in enumerate(texts)
+                )
+            )
+            for i, (text, answer) in enumerate(zip(texts, answers, strict=True)):
+                parts = events(answer.content) if i % 2 == 0 else [answer.json()]
+                assert "".join(part["content"] for part in parts) == text
+
+    asyncio.run(run())
+
+
+def test_a_silent_stream_is_pinged() -> None:
+    async def run() -> None:
+        async with serving(endless, hold=True) as world:
+            visitor = Visitor(world.app, "/completion", body(True, sse_ping_interval=1))
+            assert (await visitor.sent.get())["type"] == "http.response.start"
+            assert (await visitor.sent.get())["body"] == b":\n\n"
+            visitor.leave()
+            await visitor.task
+
+    asyncio.run(run())
+
+
+def test_the_engine_dies() -> None:
+    """Running requests end with an error, the rest get 503, and /health says so."""
+
+    async def run() -> None:
+        async with serving(endless, hold=True) as world:
+            whole = asyncio.create_task(world.http.post("/completion", json=body(False)))
+            stream = Visitor(world.app, "/v1/chat/completions", body(True))
+            await until_submitted(world, 2)
+            world.engine.step()
+            for _ in range(2):
+                await stream.sent.get()
+            world.engine.connection.close()
+
+            answer = await whole
+            assert answer.status_code == 503
+            assert answer.json()["error"]["type"] == "unavailable_error"
+            await stream.task
+            last = b""
+            while not stream.sent.empty():
+                last += (await stream.sent.get())["body"]
+            error = events(last)[-1]["error"]
+            assert error["code"] == 503
+            assert "engine stopped" in error["message"]
+
+            for path in ("/health", "/slots", "/memory"):
+                assert (await world.http.get(path)).status_code == 503
+            answer = await world.http.post("/completion", json=body(True))
+            assert answer.status_code == 503
+
+    asyncio.run(run())
+
+
+def test_the_engine_cannot_start() -> None:
+    async def run() -> None:
+        ours, theirs = Pipe(duplex=True)
+        engine = FakeEngine(theirs, lambda submit: [], fail_at_start="no such file: m.gguf")
+        client = EngineClient(ours)
+        with pytest.raises(ServerError, match=r"no such file: m\.gguf"):
+            await client.start()
+        assert not client.alive
+        await client.close()
+        engine.stop()
+        ours.close()
+
+    asyncio.run(run())
+
+
+def test_closing_ends_running_streams() -> None:
+    async def run() -> None:
+        async with serving(endless, hold=True) as world:
+            visitor = Visitor(world.app, "/completion", body(True))
+            await until_submitted(world, 1)
+            world.engine.step()
+            await visitor.sent.get()
+            await world.client.close()
+            await visitor.task
+            with pytest.raises(ServerError, match="shutting down"):
+                await world.client.query("slots")
+
+    asyncio.run(run())
+
+
+def test_a_long_prompt_does_not_stall_the_loop() -> None:
+    """The pipe is smaller than this prompt, and nobody reads it yet."""
+
+    async def run() -> None:
+        ours, theirs = Pipe(duplex=True)
+        client = EngineClient(ours)
+        starting = asyncio.create_task(client.start())
+        await asyncio.sleep(0)
+        from pannier.sampling import SamplingParams
+        from pannier.server.messages import Ready
+
+        theirs.send(Ready(10**6, 10**6, 1, 32, 0.0))
+        await starting
+        with client.stream() as stream:
+            stream.submit([123456] * 500_000, SamplingParams())
+            received = await asyncio.to_thread(theirs.recv)
+            assert len(received.prompt) == 500_000
+        assert isinstance(await asyncio.to_thread(theirs.recv), Cancel)
+        await client.close()
+        theirs.close()
+        ours.close()
+
+    asyncio.run(run())
