@@ -1,0 +1,153 @@
+"""The engines in the cache folder: publish, list, find by key, remove.
+
+An engine is a folder BACKEND-KEY with lib/, bin/ and manifest.json. It appears
+by one rename when all is in it, so what can be seen is whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import EngineError
+from .cache import cache_directory, locked
+from .compile import products
+from .manifest import Manifest, make_manifest, read_manifest, write_manifest
+from .recipe import Recipe
+
+KEY_DIGITS = 16
+LIBRARY_NAME = "libpannier.dylib" if sys.platform == "darwin" else "libpannier.so"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A built engine."""
+
+    directory: Path
+    manifest: Manifest
+
+    @property
+    def library(self) -> Path:
+        """libpannier; it finds llama.cpp's libraries beside itself."""
+        return self.directory / "lib" / LIBRARY_NAME
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """The backends inside, the main one first: ("vulkan", "cpu")."""
+        return self.manifest.backends
+
+    @property
+    def tools(self) -> Path | None:
+        """Folder of llama.cpp's programs, or None when built without."""
+        return self.directory / "bin" if self.manifest.options.tools else None
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which `pannier engines` shows and takes."""
+        return self.directory.name
+
+
+def engines_directory() -> Path:
+    """Where engines are kept."""
+    return cache_directory() / "engines"
+
+
+def engine_name(recipe: Recipe) -> str:
+    """Folder name of the engine that `recipe` makes."""
+    return f"{recipe.options.backend}-{recipe.key[:KEY_DIGITS]}"
+
+
+def open_engine(directory: Path) -> Engine:
+    """The engine in `directory`. Raises EngineError when there is none or it is not whole."""
+    engine = Engine(directory, read_manifest(directory))
+    if not engine.library.is_file():
+        raise EngineError(
+            f"no engine in {directory}: {engine.library.name} is missing. "
+            f"Remove it with `pannier engines remove {engine.name}` and run `pannier build`"
+        )
+    return engine
+
+
+def stored_engine(recipe: Recipe) -> Engine | None:
+    """The engine of this very recipe, when it is built and whole."""
+    try:
+        engine = open_engine(engines_directory() / engine_name(recipe))
+    except EngineError:
+        return None
+    return engine if engine.manifest.key == recipe.key else None
+
+
+def stored_engines() -> list[Engine]:
+    """All engines of the store, newest first; folders that hold none are passed over."""
+    engines = []
+    for directory in engines_directory().glob("*-*"):
+        try:
+            engines.append(open_engine(directory))
+        except EngineError:
+            continue
+    return sorted(engines, key=lambda engine: engine.manifest.built_at, reverse=True)
+
+
+@contextmanager
+def building(recipe: Recipe) -> Iterator[Path]:
+    """Hold the right to build `recipe` and a scratch folder for it.
+
+    A second process waits here; leftovers of builds that died are cleared.
+    """
+    root = engines_directory()
+    name = engine_name(recipe)
+    with locked(root / f".{name}.lock"):
+        work = root / f".{name}.work"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def publish(recipe: Recipe, made: Path, work: Path, log: Path) -> Engine:
+    """Put what a build left in `made` into the store, whole or not at all."""
+    staging = work / "engine"
+    libraries, programs = products(made)
+    for folder, files in (("lib", libraries), ("bin", programs)):
+        (staging / folder).mkdir(parents=True)
+        for path in files:
+            shutil.copy(path, staging / folder / path.name)
+    shutil.copyfile(log, staging / "build.log")
+    write_manifest(make_manifest(recipe, staging, _preload(recipe)), staging)
+    home = engines_directory() / engine_name(recipe)
+    shutil.rmtree(home, ignore_errors=True)
+    staging.rename(home)
+    return open_engine(home)
+
+
+def remove(engine: Engine) -> None:
+    """Delete an engine; it stops being one with the first step."""
+    grave = engine.directory.with_name(f".{engine.name}.removed")
+    shutil.rmtree(grave, ignore_errors=True)
+    engine.directory.rename(grave)
+    shutil.rmtree(grave)
+
+
+def _preload(recipe: Recipe) -> list[str]:
+    """The address sanitiser's runtime, which must come first in a process."""
+    if "address" not in recipe.options.sanitize:
+        return []
+    names = ("libasan.so", "libclang_rt.asan-x86_64.so", "libclang_rt.asan.so")
+    for name in names:
+        result = subprocess.run(
+            [recipe.toolchain.cxx, f"-print-file-name={name}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        path = Path(result.stdout.strip())
+        if path.is_absolute():
+            return [str(path.resolve())]
+    return []
