@@ -124,8 +124,6 @@ class EventStream(Response):
     Until the first write an error is a response of its own; after it, an event.
     """
 
-    media_type = "text/event-stream"
-
     def __init__(self, run: Run, format: Format) -> None:
         self._run = run
         self._format = format
@@ -133,7 +131,8 @@ class EventStream(Response):
         self._idle = False
         self.status_code = 200
         self.background = None
-        self.init_headers({"Cache-Control": "no-cache"})
+        # named here: starlette would add a charset, and the format has but one
+        self.init_headers({"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         timer = self._ping_timer()

@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import queue
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,6 +24,7 @@ from .messages import (
     Cancel,
     Failed,
     FromEngine,
+    Loading,
     Output,
     Query,
     QueryKind,
@@ -138,8 +139,9 @@ class EngineClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready: asyncio.Future[Ready] | None = None
         self.info: Ready | None = None
-        self.failure = "the engine has not been started"
-        """Why `alive` is false."""
+        self._on_loading: Callable[[float], None] | None = None
+        self.failure = "Loading model"
+        """Why `alive` is false; these two words are llama-server's, and clients wait on them."""
 
     @property
     def alive(self) -> bool:
@@ -151,8 +153,12 @@ class EngineClient:
         if not self.alive:
             raise ServerError(self.failure)
 
-    async def start(self) -> Ready:
-        """Wait until the model is loaded. Raises `ServerError` if that fails."""
+    async def start(self, on_loading: Callable[[float], None] | None = None) -> Ready:
+        """Wait until the model is loaded. Raises `ServerError` if that fails.
+
+        `on_loading` hears the fraction that is done, 0 to 1.
+        """
+        self._on_loading = on_loading
         self._loop = asyncio.get_running_loop()
         self._ready = self._loop.create_future()
         self._loop.add_reader(self._connection.fileno(), self._read)
@@ -215,25 +221,31 @@ class EngineClient:
         try:
             message: FromEngine = self._connection.recv()
         except (EOFError, OSError):
-            self._fail("the engine stopped; its log says why, and the server must be restarted")
+            self._fail("the engine stopped; restart the server")
             return
         self._dispatch(message)
 
     def _dispatch(self, message: FromEngine) -> None:
         if isinstance(message, StepOutputs):
-            for output in message.outputs:
-                stream = self._streams.get(output.id)
-                if stream is not None:
-                    stream._deliver(output)
+            self._deal(message.outputs)
         elif isinstance(message, Answer):
             answer = self._answers.get(message.id)
             if answer is not None and not answer.done():
                 answer.set_result(message.report)
+        elif isinstance(message, Loading):
+            if self._on_loading is not None:
+                self._on_loading(message.fraction)
         elif isinstance(message, Ready):
             if self._ready is not None and not self._ready.done():
                 self._ready.set_result(message)
         elif isinstance(message, Failed):
             self._fail(message.error)
+
+    def _deal(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            stream = self._streams.get(output.id)
+            if stream is not None:
+                stream._deliver(output)
 
     def _fail(self, why: str) -> None:
         """The engine is gone: every request and question of it ends with an error, once."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+
 from pannier.errors import ChatError
 from pannier.server.app import create_app
 from pannier.server.client import EngineClient

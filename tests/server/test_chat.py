@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from openai import AsyncOpenAI
+
 from pannier.server.messages import Submit
 
 from .conftest import BOS, FakeVocabulary, endless, events, letters, serving, steps

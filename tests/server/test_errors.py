@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+
 from pannier.server.messages import Output, Submit
 
 from .conftest import N_CTX_SLOT, N_SLOTS, serving, steps

@@ -7,6 +7,7 @@ from multiprocessing import Pipe
 from typing import Any
 
 import pytest
+
 from pannier.errors import ServerError
 from pannier.server.client import EngineClient
 from pannier.server.messages import Cancel, Submit

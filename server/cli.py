@@ -1,0 +1,100 @@
+"""`pannier serve`: llama-server's flags, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import EngineConfig
+from .flags import add_flags, read_config
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+    from .serve import Listener
+    from .state import ServerSettings
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    parser.allow_abbrev = False
+    add_flags(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM; both end with status 0."""
+    from .serve import Address, Listener
+
+    settings = read_settings(args)
+    with Listener(Address(args.host, args.port)) as listener:
+        engine = find_or_build(args.backend)
+        config = read_config(args, settings.model_path, str(engine.directory))
+        run(config, settings, engine, listener)
+    return 0
+
+
+def read_settings(args: argparse.Namespace) -> ServerSettings:
+    """The HTTP side's settings. Makes the demo model if asked for."""
+    from importlib.metadata import version
+
+    from .state import ServerSettings
+
+    return ServerSettings(
+        model_path=str(find_model(args)),
+        aliases=args.alias,
+        api_keys=(*args.api_key, *args.api_key_file),
+        build_info=f"pannier-{version('pannier')}",
+    )
+
+
+def find_model(args: argparse.Namespace) -> Path:
+    """The one model that the arguments name. Raises `ModelError`."""
+    from ..errors import ModelError
+
+    named = [path for path in (args.model, args.model_flag) if path]
+    if len(named) + bool(args.demo) != 1:
+        raise ModelError(
+            "name one model: a GGUF file, or -m FILE, or --demo for a tiny built-in one"
+        )
+    if args.demo:
+        return make_demo()
+    path = Path(named[0]).expanduser()
+    if not path.is_file():
+        raise ModelError(f"{path} is not a file; name a GGUF file, or try --demo")
+    return path
+
+
+def make_demo() -> Path:
+    """The demo model in the user's cache folder, made on first use."""
+    from ..convert.demo import demo_model
+    from ..engine.cache import cache_directory
+
+    path = cache_directory() / "models" / "demo.gguf"
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return demo_model(path)
+
+
+def find_or_build(backend: str | None) -> Engine:
+    """The engine of this backend, built first if need be."""
+    from ..engine import ensure_engine
+
+    return ensure_engine(backend)
+
+
+def run(config: EngineConfig, settings: ServerSettings, engine: Engine, listener: Listener) -> None:
+    """Start the engine process, load the vocabulary beside it, serve, and end both."""
+    from .. import _ffi
+    from ..model import Model
+    from .process import start_engine
+    from .serve import serve
+
+    process = start_engine(config)
+    try:
+        _ffi.load(engine.library)
+        with Model(config.model, vocab_only=True, devices=("none",)) as vocabulary:
+            asyncio.run(serve(process, vocabulary, settings, listener))
+    finally:
+        process.stop()

@@ -1,0 +1,300 @@
+"""The flags of `pannier serve`, with llama-server's names, and what they say to the engine.
+
+Source of names and meanings: llama.cpp's `common/arg.cpp`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .config import EngineConfig
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 9931
+CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
+LOAD_MODES = ("auto", "mmap", "mlock", "mmap+mlock", "none")
+BACKENDS = ("auto", "cpu", "vulkan", "cuda", "metal", "hip")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """All of them, in groups."""
+    _add_model(parser.add_argument_group("model"))
+    _add_context(parser.add_argument_group("context"))
+    _add_placement(parser.add_argument_group("placement"))
+    _add_http(parser.add_argument_group("HTTP"))
+
+
+def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
+    """The engine's part of the arguments."""
+    return EngineConfig(
+        model=model,
+        engine=engine,
+        n_ctx=args.ctx_size,
+        n_parallel=EngineConfig.n_parallel if args.parallel == -1 else args.parallel,
+        n_batch=args.batch_size,
+        n_ubatch=args.ubatch_size,
+        n_threads=args.threads,
+        n_threads_batch=args.threads_batch,
+        n_gpu_layers=args.gpu_layers,
+        devices=args.device,
+        tensor_overrides=tuple(row for rows in args.override_tensor for row in rows),
+        cpu_moe=args.cpu_moe,
+        n_cpu_moe=args.n_cpu_moe,
+        moe_cache_mib=args.moe_cache_mib,
+        cache_type_k=args.cache_type_k,
+        cache_type_v=args.cache_type_v,
+        flash_attn=args.flash_attn,
+        kv_unified=args.kv_unified,
+        swa_full=args.swa_full,
+        load_mode=args.load_mode,
+    )
+
+
+# ---------------------------------------------------------------- values
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """A whole number from `low` up."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
+        return value
+
+    return read
+
+
+def parallel(text: str) -> int:
+    """Slots: a number, or -1 for the default."""
+    return -1 if text == "-1" else at_least(1)(text)
+
+
+def port(text: str) -> int:
+    """A TCP port; 0 takes a free one."""
+    value = at_least(0)(text)
+    if value > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; they end at 65535")
+    return value
+
+
+def gpu_layers(text: str) -> int:
+    """Layers on the devices: a number, or "all" or "auto", which here are the same."""
+    return -1 if text in ("all", "auto") else at_least(0)(text)
+
+
+def comma_list(text: str) -> tuple[str, ...]:
+    """Names between commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def overrides(text: str) -> tuple[tuple[str, str], ...]:
+    """Rows of PATTERN=BUFFER between commas."""
+    rows = []
+    for row in comma_list(text):
+        pattern, sign, buffer = row.rpartition("=")
+        if not (pattern and sign and buffer):
+            raise argparse.ArgumentTypeError(
+                f"{row!r} is not PATTERN=BUFFER, as in 'ffn_.*_exps=CPU'"
+            )
+        rows.append((pattern, buffer))
+    return tuple(rows)
+
+
+def key_file(text: str) -> tuple[str, ...]:
+    """Keys, one per line; lines that begin with # are comments."""
+    try:
+        lines = Path(text).expanduser().read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise argparse.ArgumentTypeError(f"cannot read {text!r}: {error}") from error
+    keys = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    if not keys:
+        raise argparse.ArgumentTypeError(f"{text!r} holds no key: put one on each line")
+    return keys
+
+
+# ---------------------------------------------------------------- flags
+
+Group = Any  # argparse names its type of a group privately
+
+
+def _add_model(group: Group) -> None:
+    add = group.add_argument
+    add("model", nargs="?", metavar="MODEL", help="the GGUF file to serve")
+    add("-m", "--model", dest="model_flag", metavar="FILE", help="the same")
+    add("--demo", action="store_true", help="serve a tiny built-in model with random weights")
+    add(
+        "-a",
+        "--alias",
+        type=comma_list,
+        default=(),
+        metavar="NAME",
+        help="names of the model for clients, between commas (default: the file's name)",
+    )
+    add(
+        "--backend",
+        choices=BACKENDS,
+        help="engine to run on; it is built if it is not there (default: PANNIER_ENGINE, "
+        "else the best one for this machine)",
+    )
+    add(
+        "-lm",
+        "--load-mode",
+        choices=LOAD_MODES,
+        default="auto",
+        help="how weights get into memory: mapped, locked, both, or read (default: auto: "
+        "mapped where the device can)",
+    )
+    add(
+        "--mlock",
+        dest="load_mode",
+        action="store_const",
+        const="mlock",
+        help="keep the model in RAM, never swapped: --load-mode mlock",
+    )
+    add(
+        "--no-mmap",
+        dest="load_mode",
+        action="store_const",
+        const="none",
+        help="read the file instead of mapping it: --load-mode none",
+    )
+
+
+def _add_context(group: Group) -> None:
+    add = group.add_argument
+    _number(add, "-c", "--ctx-size", 0, "tokens in the KV cache over all slots; 0: what the model "
+            "was trained with")  # fmt: skip
+    add(
+        "-np",
+        "--parallel",
+        type=parallel,
+        default=-1,
+        metavar="N",
+        help=f"slots: requests that run at once; -1: {EngineConfig.n_parallel} (default: -1)",
+    )
+    _number(add, "-b", "--batch-size", EngineConfig.n_batch, "most tokens in one step", low=1)
+    _number(add, "-ub", "--ubatch-size", EngineConfig.n_ubatch, "most tokens in one pass of the "
+            "graph; sets the size of the compute buffers", low=1)  # fmt: skip
+    _number(add, "-t", "--threads", 0, "CPU threads for single tokens; 0: one per physical core")
+    _number(add, "-tb", "--threads-batch", 0, "CPU threads for prompts; 0: the same as -t")
+    for letter in "kv":
+        add(
+            f"-ct{letter}",
+            f"--cache-type-{letter}",
+            choices=CACHE_TYPES,
+            default="f16",
+            metavar="TYPE",
+            help=f"type of the KV cache's {letter.upper()} rows: {', '.join(CACHE_TYPES)} "
+            "(default: f16)",
+        )
+    add(
+        "-fa",
+        "--flash-attn",
+        choices=("on", "off", "auto"),
+        default="auto",
+        help="flash attention (default: auto: on where the device can)",
+    )
+    add(
+        "-kvu",
+        "--kv-unified",
+        action="store_true",
+        default=True,
+        help="one KV cache that all slots share (the default)",
+    )
+    add(
+        "-no-kvu",
+        "--no-kv-unified",
+        dest="kv_unified",
+        action="store_false",
+        help="a KV cache of its own for each slot, all of one size",
+    )
+    add(
+        "--swa-full",
+        action="store_true",
+        help="keep the whole context in sliding-window layers, not only their window",
+    )
+
+
+def _add_placement(group: Group) -> None:
+    add = group.add_argument
+    add(
+        "-ngl",
+        "--gpu-layers",
+        "--n-gpu-layers",
+        type=gpu_layers,
+        default=-1,
+        metavar="N",
+        help="layers whose weights go to the devices: a number, all or auto (default: all)",
+    )
+    add(
+        "-dev",
+        "--device",
+        type=comma_list,
+        default=(),
+        metavar="NAMES",
+        help="devices to use, between commas; none: the CPU only (default: all GPUs)",
+    )
+    add(
+        "-ot",
+        "--override-tensor",
+        type=overrides,
+        action="append",
+        default=[],
+        metavar="PATTERN=BUFFER,...",
+        help="put tensors whose name matches a regex into a buffer type, as in "
+        "'blk.1.*_exps=CPU'; may be given several times, the first match wins",
+    )
+    add("-cmoe", "--cpu-moe", action="store_true", help="keep all experts in CPU memory")
+    _number(add, "-ncmoe", "--n-cpu-moe", 0, "keep the experts of the first N layers in CPU memory")
+    _number(add, "", "--moe-cache-mib", 0, "MiB on the devices that cache experts kept in CPU "
+            "memory; 0: none")  # fmt: skip
+
+
+def _add_http(group: Group) -> None:
+    add = group.add_argument
+    add(
+        "--host",
+        default=DEFAULT_HOST,
+        help=f"address to listen on; 0.0.0.0: all (default: {DEFAULT_HOST})",
+    )
+    add(
+        "--port",
+        type=port,
+        default=DEFAULT_PORT,
+        metavar="PORT",
+        help=f"port to listen on; 0: a free one (default: {DEFAULT_PORT}, as llama-server)",
+    )
+    add(
+        "--api-key",
+        type=comma_list,
+        default=(),
+        metavar="KEY",
+        help="keys that clients must show, between commas (default: none is asked for)",
+    )
+    add(
+        "--api-key-file",
+        type=key_file,
+        default=(),
+        metavar="FILE",
+        help="file of such keys, one per line",
+    )
+
+
+def _number(
+    add: Callable[..., Any], short: str, name: str, default: int, text: str, *, low: int = 0
+) -> None:
+    names = [short, name] if short else [name]
+    add(
+        *names,
+        type=at_least(low),
+        default=default,
+        metavar="N",
+        help=f"{text} (default: {default})",
+    )
