@@ -127,6 +127,7 @@ class _Watch:
         self._log_path = log_path
         self._report = report
         self._verbose = verbose
+        self._total = 0
         self._last: deque[str] = deque(maxlen=LAST_LINES)
 
     def run(self, command: Sequence[str], work: Path, environment: dict[str, str]) -> None:
@@ -145,8 +146,10 @@ class _Watch:
         self._last.append(line.rstrip())
         if self._verbose:
             sys.stderr.write(line)
-        if step := STEP.match(line):
-            self._report(int(step[1]), int(step[2]), step[3].rsplit("/", 1)[-1].strip())
+        step = STEP.match(line)
+        if step and int(step[2]) > self._total // 2:  # less is a build inside the build
+            self._total = int(step[2])
+            self._report(int(step[1]), self._total, step[3].rsplit("/", 1)[-1].strip())
 
     def _fail(self, program: str, status: int) -> None:
         tail = "\n".join(self._last)
