@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from pannier.convert import byte_vocabulary, random_gguf
-from pannier.convert.byte_vocabulary import ByteVocabulary, made_up_words
+from pannier.convert.byte_vocabulary import N_FIXED, ByteVocabulary, made_up_words
 from pannier.convert.random_gguf import Qwen3NextSpec, write_random
 from pannier.engine import BuildOptions, ensure_engine
 from pannier.engine.cache import cache_directory
@@ -38,8 +38,7 @@ class BenchModel:
 
 def vocabulary(size: int) -> ByteVocabulary:
     """A vocabulary of `size` tokens: control tokens, bytes, made-up words."""
-    n_words = size - len(ByteVocabulary(()))
-    return ByteVocabulary(tuple(made_up_words(n_words)))
+    return ByteVocabulary(tuple(made_up_words(size - N_FIXED)))
 
 
 def large() -> BenchModel:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+N_FIXED = len(CONTROL_TOKENS) + 256
+"""Ids below this one are control tokens and bytes; words follow."""
+
 _NORMAL, _CONTROL = 1, 3  # llama_token_type
 
 CHAT_TEMPLATE = (
@@ -30,14 +33,10 @@ class ByteVocabulary:
         # llama.cpp ends the process over a token that is there twice
         assert len(set(self.words)) == len(self.words)
         assert all(len(word.encode()) > 1 for word in self.words)
-
-    @property
-    def first_word(self) -> int:
-        """Id of the first word; the ids below are control tokens and bytes."""
-        return len(CONTROL_TOKENS) + 256
+        assert any(len(word.encode()) == 2 for word in self.words)  # see add_to
 
     def __len__(self) -> int:
-        return self.first_word + len(self.words)
+        return N_FIXED + len(self.words)
 
     def add_to(self, writer: Any) -> None:
         """Write the tokenizer's metadata with a gguf.GGUFWriter."""
@@ -48,7 +47,7 @@ class ByteVocabulary:
         writer.add_token_list([*CONTROL_TOKENS, *names, *words])
         n_control = len(CONTROL_TOKENS)
         writer.add_token_types([_CONTROL] * n_control + [_NORMAL] * (len(self) - n_control))
-        # llama.cpp wants merges: these are the words of two bytes, which stay whole anyway
+        # llama.cpp wants a merge at least: words of two bytes, which stay whole in any case
         writer.add_token_merges([" ".join(word) for word in words if len(word) == 2])
         writer.add_add_bos_token(False)
         writer.add_eos_token_id(CONTROL_TOKENS.index("<|im_end|>"))
@@ -65,7 +64,9 @@ def byte_names() -> list[str]:
 
 
 def made_up_words(count: int) -> Iterable[str]:
-    """`count` pronounceable words, a space before each, the shortest first."""
+    """`count` pronounceable words, a space before each, the shortest first; " a" leads."""
+    yield " a"
+    count -= 1
     syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
     words = [""]
     while True:

@@ -20,9 +20,14 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from .byte_vocabulary import ByteVocabulary
+from .byte_vocabulary import N_FIXED, ByteVocabulary
 
 ARCHITECTURE = "qwen3next"
+_FILE_TYPES = {
+    "F32": gguf.LlamaFileType.ALL_F32,
+    "F16": gguf.LlamaFileType.MOSTLY_F16,
+    "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+}
 Weights = NDArray[np.float32]
 
 _KEPT_F32 = ("_norm.weight", ".bias", "ssm_a", "conv1d.weight", "gate_inp.weight", "shexp.weight")
@@ -107,6 +112,7 @@ def add_metadata(writer: Any, spec: Qwen3NextSpec) -> None:
     writer.add_type("model")
     writer.add_name(spec.name)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    writer.add_file_type(_FILE_TYPES[spec.type])
     numbers: dict[str, int | float] = {
         "block_count": spec.n_layer,
         "context_length": spec.n_ctx_train,
@@ -215,10 +221,9 @@ def draw(name: str, shape: tuple[int, ...], spec: Qwen3NextSpec) -> Weights:
 
 def steady_rows(rows: Weights, kind: str, spec: Qwen3NextSpec) -> Weights:
     """Set channel 0: steady in every embedding; as an output, it lifts the words."""
-    unlikely = slice(0, spec.vocabulary.first_word)
     rows[:, 0] = _STEADY
     if kind == "output" or spec.tied:
-        rows[unlikely, 0] = 0
+        rows[:N_FIXED, 0] = 0
     return rows
 
 
