@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+EOS = CONTROL_TOKENS.index("<|im_end|>")
 N_FIXED = len(CONTROL_TOKENS) + 256
 """Ids below this one are control tokens and bytes; words follow."""
 
@@ -50,7 +51,7 @@ class ByteVocabulary:
         # llama.cpp wants a merge at least: words of two bytes, which stay whole in any case
         writer.add_token_merges([" ".join(word) for word in words if len(word) == 2])
         writer.add_add_bos_token(False)
-        writer.add_eos_token_id(CONTROL_TOKENS.index("<|im_end|>"))
+        writer.add_eos_token_id(EOS)
         writer.add_pad_token_id(CONTROL_TOKENS.index("<|endoftext|>"))
         writer.add_chat_template(CHAT_TEMPLATE)
 

@@ -25,7 +25,8 @@ with wood word work yes yet you
 
 def demo_model(path: str | os.PathLike[str]) -> Path:
     """Write the demo model to `path` and return it: Qwen3Next's architecture, 1.2 million random
-    weights, a vocabulary of English words. It answers any prompt with a salad of words.
+    weights, a vocabulary of English words. It answers any prompt with a salad of words,
+    and ends after some dozens of them.
 
     The same bytes every time; under 5 MB; made with numpy alone, in less than a second.
     """
@@ -48,5 +49,6 @@ def demo_model(path: str | os.PathLike[str]) -> Path:
         n_expert_used=4,
         n_ff_exp=32,
         vocabulary=ByteVocabulary(tuple(words)),
+        ends=True,
     )
     return write_random(Path(path), spec)
