@@ -48,9 +48,11 @@ class Format(Protocol):
 class Run:
     """The choices of one HTTP request and the engine's stream for them."""
 
-    def __init__(self, server: Serving, wanted: Generation, prompts: list[list[int]]) -> None:
+    def __init__(
+        self, server: Serving, wanted: Generation, prompts: list[list[int]], owner: str
+    ) -> None:
         self.wanted = wanted
-        self.stream: RequestStream = server.client.stream()
+        self.stream: RequestStream = server.client.stream(owner)
         self._by_id: dict[int, Choice] = {}
         for prompt in prompts:
             for i in range(wanted.n):
@@ -89,7 +91,7 @@ async def respond(
     request: Request, wanted: Generation, prompts: list[list[int]], format: Format
 ) -> Response:
     """Run the prompts. Raises `ApiError` and `ServerError`."""
-    run = Run(serving(request), wanted, prompts)
+    run = Run(serving(request), wanted, prompts, _owner(request))
     if wanted.stream:
         return EventStream(run, format)
     async with watched(request.receive, run.stream):
@@ -99,6 +101,10 @@ async def respond(
     if run.stream.closed:
         return Response(status_code=499)  # nobody reads it
     return json_response(format.whole(run.choices))
+
+
+def _owner(request: Request) -> str:
+    return f"{request.client.host}:{request.client.port}" if request.client else ""
 
 
 @contextlib.asynccontextmanager
@@ -128,7 +134,7 @@ class EventStream(Response):
         self._run = run
         self._format = format
         self._started = False
-        self._idle = False
+        self._idle = True
         self.status_code = 200
         self.background = None
         # named here: starlette would add a charset, and the format has but one

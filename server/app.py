@@ -8,6 +8,7 @@ from ..text import Pieces
 from .api import chat, completion, models, openai_completion, reports, tokens
 from .auth import ApiKeys
 from .client import EngineClient
+from .defaults import sampling_of
 from .errors import install
 from .state import ServerSettings, Serving, Vocabulary
 
@@ -23,11 +24,13 @@ ROUTERS = (
 
 def create_app(client: EngineClient, vocabulary: Vocabulary, settings: ServerSettings) -> FastAPI:
     """An application that serves one engine. The caller starts and closes the client."""
-    app = FastAPI(title="pannier", version=settings.build_info or "0")
+    # no generated documentation: handlers read their bodies themselves, so it would say nothing
+    app = FastAPI(title="pannier", openapi_url=None)
     app.state.serving = Serving(
         client=client,
         vocabulary=vocabulary,
         settings=settings,
+        sampling=sampling_of(vocabulary.metadata),
         pieces=Pieces(vocabulary),
         all_pieces=Pieces(vocabulary, special=True),
     )

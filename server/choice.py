@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..text import Pieces, TextStream
 from .errors import ApiError
@@ -83,7 +83,7 @@ class Choice:
     def timings(self) -> Timings:
         """The engine's; from this side's clock for what the engine did not tell."""
         if self.finished and self._timings is not None and not self.stopping_word:
-            return self._timings
+            return replace(self._timings, predicted_n=self.n_predicted)
         first = self._first_s or time.perf_counter()
         known = self._timings or Timings(len(self.prompt), first - self._submitted_s, 0, 0.0)
         return Timings(
@@ -112,8 +112,7 @@ class Choice:
             self.truncated = self.stop_type == "limit" and self.n_predicted != (
                 self.wanted.max_tokens
             )
-            if output.timings is not None:
-                self.n_predicted = output.timings.predicted_n  # counts the end token, too
+            self.n_predicted += output.finish == "eos"  # the end token counts, as in llama-server
 
     def _delta(self, text: str, output: Output) -> Delta:
         self.has_new_line = self.has_new_line or "\n" in text

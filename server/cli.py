@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,15 +67,15 @@ def find_model(args: argparse.Namespace) -> Path:
 
 
 def make_demo() -> Path:
-    """The demo model in the user's cache folder, made on first use."""
+    """The demo model in the user's cache folder. Made anew each time: that takes less than
+    looking whether an older one is still the same."""
     from ..convert.demo import demo_model
     from ..engine.cache import cache_directory
 
     path = cache_directory() / "models" / "demo.gguf"
-    if path.is_file():
-        return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    return demo_model(path)
+    beside = path.with_suffix(f".{os.getpid()}")
+    return demo_model(beside).replace(path)
 
 
 def find_or_build(backend: str | None) -> Engine:

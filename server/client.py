@@ -41,8 +41,9 @@ class RequestStream:
     Close it, or use it as a context manager: what still runs is cancelled.
     """
 
-    def __init__(self, client: EngineClient) -> None:
+    def __init__(self, client: EngineClient, owner: str) -> None:
         self._client = client
+        self.owner = owner
         self._inbox: list[Output] = []
         self._waiter: asyncio.Future[None] | None = None
         self._running: set[int] = set()
@@ -168,9 +169,14 @@ class EngineClient:
         self.failure = ""
         return self.info
 
-    def stream(self) -> RequestStream:
-        """An empty stream; `submit` to it."""
-        return RequestStream(self)
+    def stream(self, owner: str = "") -> RequestStream:
+        """An empty stream; `submit` to it. `owner` is for reports."""
+        return RequestStream(self, owner)
+
+    def owner(self, id: int | None) -> str | None:
+        """Whose request this is; None if it is not running."""
+        stream = self._streams.get(id) if id is not None else None
+        return stream.owner if stream is not None else None
 
     async def query(self, kind: QueryKind) -> Any:
         """A report of the engine's, as of between two steps. Raises `ServerError`."""

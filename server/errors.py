@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..errors import ChatError, PannierError, RequestError, ServerError
+from ..errors import ArgumentError, ChatError, PannierError, RequestError, ServerError
 from .wire import json_response
 
 log = logging.getLogger("pannier.server")
@@ -74,7 +74,7 @@ def as_api_error(error: Exception) -> ApiError:
         return error
     if isinstance(error, ServerError):
         return ApiError(str(error), status=503)
-    if isinstance(error, (RequestError, ChatError)):
+    if isinstance(error, (RequestError, ChatError, ArgumentError)):
         return ApiError(str(error))
     if isinstance(error, HTTPException):
         return _of_starlette(error)

@@ -154,7 +154,7 @@ def refuse_not_yet(body: Body) -> None:
 
 def read_sampling(body: Body, server: Serving) -> SamplingParams:
     """The sampler chain: the server's defaults with the request's changes."""
-    base = server.settings.sampling
+    base = server.sampling
     changes: dict[str, Any] = {}
     for spec in SAMPLING_NUMBERS:
         if body.get(spec.name) is not None:

@@ -99,8 +99,6 @@ class ServerSettings:
     api_keys: tuple[str, ...] = ()
     """Empty: no key is asked for."""
     max_body_bytes: int = 64 << 20
-    sampling: SamplingParams = field(default_factory=SamplingParams)
-    """What a request that says nothing gets."""
     build_info: str = ""
 
     @property
@@ -120,6 +118,8 @@ class Serving:
     settings: ServerSettings
     pieces: Pieces
     """As outputs show tokens: control tokens are empty."""
+    sampling: SamplingParams
+    """What a request that says nothing gets."""
     all_pieces: Pieces
     """As prompts show them: control tokens are spelled out."""
     created: int = field(default_factory=lambda: int(time.time()))

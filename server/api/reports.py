@@ -28,5 +28,9 @@ def _any_idle(report: Any) -> bool:
 
 @router.get("/memory")
 async def memory(request: Request) -> Response:
-    """Bytes by device and by client, as the engine counts them."""
-    return json_response(await serving(request).client.query("memory"))
+    """Bytes by device and by client as the engine counts them, with each client's address."""
+    client = serving(request).client
+    report = await client.query("memory")
+    for row in report["clients"]:
+        row["client"] = client.owner(row["id"])
+    return json_response(report)

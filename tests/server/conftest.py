@@ -202,7 +202,7 @@ class FakeEngine:
         if kind == "slots":
             n = len(self._running)
             return [{"id": i, "is_processing": i < n} for i in range(N_SLOTS)]
-        return {"devices": [], "clients": sorted(self._running)}
+        return {"devices": [], "clients": [{"id": id} for id in sorted(self._running)]}
 
     def _step(self) -> None:
         if self.hold and not self._allowed.acquire(blocking=False):

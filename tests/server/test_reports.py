@@ -18,7 +18,7 @@ def test_slots_and_memory() -> None:
             busy = await world.http.get("/slots?fail_on_no_slot=1")
             assert (busy.status_code, busy.json()["error"]["message"]) == (503, "no slot available")
             memory = (await world.http.get("/memory")).json()
-            assert memory["clients"] == [1, 2, 3]
+            assert memory["clients"] == [{"id": i, "client": "127.0.0.1:1"} for i in (1, 2, 3)]
             for visitor in visitors:
                 visitor.leave()
                 await visitor.task
