@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -177,7 +178,7 @@ def part_path(out: Path, pid: int) -> Path:
 
 def sweep(out: Path) -> None:
     """Remove what conversions to `out` left that were killed together with their child."""
-    for part in out.parent.glob(f".{out.name}.*.part"):
+    for part in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
         pid = part.suffixes[-2].lstrip(".")
         if pid.isdecimal() and not _is_alive(int(pid)):
             part.unlink(missing_ok=True)
@@ -216,17 +217,19 @@ def log_file(request: Request) -> Iterator[Any]:
 def follow(request: Request, part: Path, log: Any, on_progress: OnProgress | None) -> Plan:
     """Start the child and follow its reports to the end. It never outlives this call."""
     reader, writer = os.pipe()
-    child = start(request, part, log, writer)
-    os.close(writer)
-    try:
-        with os.fdopen(reader, encoding="utf-8") as reports:
+    with os.fdopen(reader, encoding="utf-8") as reports:
+        try:
+            child = start(request, part, log, writer)
+        finally:
+            os.close(writer)
+        try:
             progress = read_reports(request, reports, on_progress)
-        if child.wait() != 0 or progress is None:
-            raise ConvertError(_death_message(child.returncode))
-        return progress.plan
-    finally:
-        child.kill()
-        child.wait()
+            if child.wait() != 0 or progress is None:
+                raise ConvertError(_death_message(child.returncode))
+            return progress.plan
+        finally:
+            child.kill()
+            child.wait()
 
 
 def start(request: Request, part: Path, log: Any, writer: int) -> subprocess.Popen[bytes]:
@@ -241,12 +244,15 @@ def start(request: Request, part: Path, log: Any, writer: int) -> subprocess.Pop
         dry_run=request.dry_run,
         reports=writer,
     )
+    # -P: what lies in the current folder must not stand in for a module
+    safe_path = ["-P"] if sys.version_info >= (3, 11) else []
+    sink = log or sys.__stderr__
     return subprocess.Popen(
-        [sys.executable, "-m", f"{__package__}._worker", json.dumps(asdict(job))],
+        [sys.executable, *safe_path, "-m", f"{__package__}._worker", json.dumps(asdict(job))],
         pass_fds=(writer,),
         stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
+        stdout=sink,
+        stderr=sink,
         env=os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
         start_new_session=True,
     )

@@ -68,7 +68,10 @@ KNOWN: dict[tuple[tuple[str, ...], bool], str] = {
     ((_TEKKEN,), True): "tekken",
     ((r"\p{N}{1,3}", _CJK, _DEEPSEEK3), False): "deepseek-v3",
 }
-"""(splits in order, whether whole words skip the merges) -> llama.cpp's name for it."""
+"""(splits in order, whether whole words skip the merges) -> llama.cpp's name for it.
+
+llama.cpp's gpt-4o and tekken split before combining marks, where the originals do not. That is
+upstream's choice for the models of those names too; composed text (NFC) is the same in both."""
 
 
 def match_pretokenizer(folder: Path) -> str:
