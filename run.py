@@ -72,7 +72,9 @@ def make_venv():
 def pip(*arguments):
     """Run pip in `.venv`; what it says goes to stderr, as stdout is for results."""
     quiet = () if sys.stderr.isatty() else ("-q",)
-    subprocess.run([PYTHON, *arguments, *quiet], stdout=sys.stderr, check=True)
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}  # setuptools warns of every -e
+    command = [PYTHON, *arguments, *quiet]
+    subprocess.run(command, stdout=sys.stderr, env=environment, check=True)
 
 
 def install(extra):

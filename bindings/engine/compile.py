@@ -18,7 +18,7 @@ from ..errors import BuildError
 from .archive import BUILD_PARTS, tree_files
 from .backends import find_nvcc
 from .progress import Report, progress
-from .recipe import Recipe, native_directory, native_files
+from .recipe import Recipe, native_directory, native_files, native_hashes
 from .series import Patch, apply_series
 from .toolchain import cpu_identity
 
@@ -35,7 +35,7 @@ def compile_engine(recipe: Recipe, work: Path, log: Path, verbose: bool = False)
     call early, the processes that it started are gone afterwards.
     """
     lay_out(recipe.source.tree(), recipe.patches, work / "llama.cpp")
-    copy_native(work / "native")
+    copy_native(recipe, work / "native")
     build = work / "build"
     environment = compile_environment(recipe, work)
     with log.open("w", encoding="utf-8") as handle, progress("building the engine") as report:
@@ -56,12 +56,18 @@ def lay_out(tree: Path, patches: Sequence[Patch], destination: Path) -> None:
     apply_series(destination, patches)
 
 
-def copy_native(destination: Path) -> None:
-    """Copy libpannier's sources: a build must not change under an editor's hands."""
-    for path in native_files():
-        target = destination / path.relative_to(native_directory())
+def copy_native(recipe: Recipe, destination: Path) -> None:
+    """Copy libpannier's sources, so that the build is of what its key names.
+
+    Raises BuildError when they changed since the key was made.
+    """
+    root = native_directory()
+    for path in native_files(root):
+        target = destination / path.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
+    if native_hashes(destination) != recipe.ingredients["native"]:
+        raise BuildError(f"the sources in {root} changed as the build began: start it again")
 
 
 def configure_command(recipe: Recipe, work: Path) -> list[str]:

