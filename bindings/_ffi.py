@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes as c
 import threading
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,31 @@ _F32P = c.POINTER(c.c_float)
 _TEXTS = c.POINTER(c.c_char_p)
 
 
+class int32_arg(c.c_int32):
+    """An int32 argument. ctypes would cut a larger number down to its low bits."""
+
+    @classmethod
+    def from_param(cls, value: int) -> c.c_int32:
+        number = c.c_int32(value)
+        if number.value != value:
+            raise errors.ArgumentError(f"{value} is no 32-bit number")
+        return number
+
+
 class Struct(c.Structure):
-    """A struct of pannier.h: its first field is its own size."""
+    """A struct of pannier.h: its first field is its own size.
+
+    Raises ArgumentError for an integer that its field cannot hold.
+    """
 
     def __init__(self, **values: Any) -> None:
-        super().__init__(size=c.sizeof(self), **values)
+        try:
+            super().__init__(size=c.sizeof(self), **values)
+        except TypeError as error:
+            raise errors.ArgumentError(f"a value of the wrong type: {error}") from None
+        for name, value in values.items():
+            if isinstance(value, int) and getattr(self, name) != value:
+                raise errors.ArgumentError(f"{name} is {value}, which is out of range")
 
 
 class device(Struct):
@@ -221,7 +242,7 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     ("text_free", None, [c.c_void_p]),
     ("log_set", None, [LOG_CALLBACK, c.c_void_p]),
     ("device_count", c.c_int32, []),
-    ("device_get", c.c_int, [c.c_int32, c.POINTER(device)]),
+    ("device_get", c.c_int, [int32_arg, c.POINTER(device)]),
     ("model_load", c.c_int, [c.c_char_p, c.POINTER(model_params), c.POINTER(_HANDLE)]),
     ("model_free", None, [_HANDLE]),
     ("model_get_info", c.c_int, [_HANDLE, c.POINTER(model_info)]),
@@ -230,32 +251,32 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     (
         "tokenize",
         c.c_int,
-        [_HANDLE, c.c_char_p, c.c_int32, c.c_int32, c.c_int32, _I32P, c.c_int32, _I32P],
+        [_HANDLE, c.c_char_p, int32_arg, int32_arg, int32_arg, _I32P, int32_arg, _I32P],
     ),
-    ("token_piece", c.c_int, [_HANDLE, c.c_int32, c.c_int32, c.c_char_p, c.c_int32, _I32P]),
+    ("token_piece", c.c_int, [_HANDLE, int32_arg, int32_arg, c.c_char_p, int32_arg, _I32P]),
     (
         "detokenize",
         c.c_int,
-        [_HANDLE, _I32P, c.c_int32, c.c_int32, c.c_int32, c.c_char_p, c.c_int32, _I32P],
+        [_HANDLE, _I32P, int32_arg, int32_arg, int32_arg, c.c_char_p, int32_arg, _I32P],
     ),
-    ("token_is_eog", c.c_int32, [_HANDLE, c.c_int32]),
+    ("token_is_eog", c.c_int32, [_HANDLE, int32_arg]),
     ("chat_apply", c.c_int, [_HANDLE, c.c_char_p, _OUT_TEXT]),
     ("context_create", c.c_int, [_HANDLE, c.POINTER(context_params), c.POINTER(_HANDLE)]),
     ("context_free", None, [_HANDLE]),
     ("context_get_info", c.c_int, [_HANDLE, c.POINTER(context_info)]),
     ("context_interrupt", None, [_HANDLE]),
     ("context_step", c.c_int, [_HANDLE, c.POINTER(batch), c.POINTER(step)]),
-    ("context_logits", c.c_int, [_HANDLE, c.c_int32, _F32P, c.c_int32]),
+    ("context_logits", c.c_int, [_HANDLE, int32_arg, _F32P, int32_arg]),
     ("context_graphs_reused", c.c_int64, [_HANDLE]),
-    ("seq_remove", c.c_int, [_HANDLE, c.c_int32, c.c_int32, c.c_int32, _I32P]),
-    ("seq_copy", c.c_int, [_HANDLE, c.c_int32, c.c_int32]),
-    ("seq_get_memory", c.c_int, [_HANDLE, c.c_int32, c.POINTER(seq_memory)]),
-    ("seq_save", c.c_int, [_HANDLE, c.c_int32, c.c_void_p, c.c_size_t, c.POINTER(c.c_size_t)]),
-    ("seq_load", c.c_int, [_HANDLE, c.c_int32, c.c_char_p, c.c_size_t]),
-    ("sampler_set", c.c_int, [_HANDLE, c.c_int32, c.POINTER(sampler_params), _I32P, c.c_int32]),
-    ("sampler_clear", c.c_int, [_HANDLE, c.c_int32]),
-    ("context_memory", c.c_int, [_HANDLE, c.POINTER(memory_row), c.c_int32, _I32P]),
-    ("allocations", c.c_int, [c.POINTER(memory_row), c.c_int32, _I32P]),
+    ("seq_remove", c.c_int, [_HANDLE, int32_arg, int32_arg, int32_arg, _I32P]),
+    ("seq_copy", c.c_int, [_HANDLE, int32_arg, int32_arg]),
+    ("seq_get_memory", c.c_int, [_HANDLE, int32_arg, c.POINTER(seq_memory)]),
+    ("seq_save", c.c_int, [_HANDLE, int32_arg, c.c_void_p, c.c_size_t, c.POINTER(c.c_size_t)]),
+    ("seq_load", c.c_int, [_HANDLE, int32_arg, c.c_char_p, c.c_size_t]),
+    ("sampler_set", c.c_int, [_HANDLE, int32_arg, c.POINTER(sampler_params), _I32P, int32_arg]),
+    ("sampler_clear", c.c_int, [_HANDLE, int32_arg]),
+    ("context_memory", c.c_int, [_HANDLE, c.POINTER(memory_row), int32_arg, _I32P]),
+    ("allocations", c.c_int, [c.POINTER(memory_row), int32_arg, _I32P]),
 ]
 
 _EXCEPTIONS: dict[int, type[errors.PannierError]] = {
@@ -360,8 +381,12 @@ def texts(values: Sequence[str]) -> Any:
 
 
 def int32s(values: Sequence[int]) -> Any:
-    """A C array of int32."""
-    return (c.c_int32 * len(values))(*values)
+    """A C array of int32. Raises ArgumentError for what is no 32-bit number."""
+    try:
+        checked = array("i", values)
+    except (TypeError, OverflowError) as error:
+        raise errors.ArgumentError(f"not a list of 32-bit numbers: {error}") from None
+    return (c.c_int32 * len(checked)).from_buffer(checked)
 
 
 def float32s(values: Sequence[float]) -> Any:

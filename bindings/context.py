@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from array import array
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -325,12 +326,13 @@ class _StepBuffers:
         if n_top != self.n_top:
             self._resize_top(n_top)
         try:
-            self.tokens[:n] = batch.tokens
-            self.seq_ids[:n] = batch.seq_ids
-            self.outputs[:n] = batch.outputs
+            # array checks the range; ctypes would cut numbers to their low bits.
+            self.tokens[:n] = array("i", batch.tokens)
+            self.seq_ids[:n] = array("i", batch.seq_ids)
+            self.outputs[:n] = array("b", batch.outputs)
         except (TypeError, ValueError, OverflowError) as error:
             raise ArgumentError(
-                f"the batch does not hold {n} whole rows of numbers: {error}"
+                f"the batch does not hold {n} whole rows of token, sequence and output: {error}"
             ) from None
         self.batch.n_tokens = n
         return self.batch, self.step
@@ -364,21 +366,18 @@ def native_sampler(params: SamplingParams, n_probs: int) -> tuple[_ffi.sampler_p
         if name in SamplingParams.__dataclass_fields__ and name not in _ARRAYS
     }
     plain["seed"] &= UINT32_MAX
-    try:
-        raw = _ffi.sampler_params(
-            **plain,
-            n_probs=n_probs,
-            n_dry_sequence_breakers=len(params.dry_sequence_breakers),
-            dry_sequence_breakers=breakers,
-            n_samplers=len(params.samplers),
-            samplers=samplers,
-            n_logit_bias=len(params.logit_bias),
-            logit_bias_tokens=bias_tokens,
-            logit_bias_values=bias_values,
-            grammar=params.grammar.encode(),
-        )
-    except TypeError as error:
-        raise ArgumentError(f"sampling parameters of the wrong type: {error}") from None
+    raw = _ffi.sampler_params(
+        **plain,
+        n_probs=n_probs,
+        n_dry_sequence_breakers=len(params.dry_sequence_breakers),
+        dry_sequence_breakers=breakers,
+        n_samplers=len(params.samplers),
+        samplers=samplers,
+        n_logit_bias=len(params.logit_bias),
+        logit_bias_tokens=bias_tokens,
+        logit_bias_values=bias_values,
+        grammar=params.grammar.encode(),
+    )
     return raw, [breakers, samplers, bias_tokens, bias_values]
 
 

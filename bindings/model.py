@@ -15,7 +15,7 @@ from typing import Any
 from . import _ffi
 from .chat import ChatPrompt
 from .context import Context
-from .errors import ArgumentError, ClosedError, LoadCancelled
+from .errors import ArgumentError, ClosedError, ContextError, LoadCancelled
 from .placement import Override, expert_overrides
 
 Progress = Callable[[float], "bool | None"]
@@ -65,6 +65,7 @@ class Model:
         progress: Progress | None = None,
     ) -> None:
         self.path = Path(path)
+        self.vocab_only = vocab_only
         self._handle: _ffi.Handle | None = None
         self._lib = _ffi.library()
         self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
@@ -133,6 +134,10 @@ class Model:
 
     def context(self, **options: Any) -> Context:
         """A context over this model; the options are those of `Context`."""
+        if self.vocab_only:
+            raise ContextError(
+                f"{self.path} was loaded with its vocabulary only; load it without vocab_only"
+            )
         context = Context(self, **options)
         self._contexts.add(context)
         return context

@@ -1,0 +1,136 @@
+"""The same promises on other engines, each in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..conftest import engine_environment, run_python
+from .conftest import DATA, FAMILIES
+
+HERE = Path(__file__).parent
+
+LEAKS = """
+import ctypes, gc, os, resource, sys
+import pannier
+
+def resident():
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what the C library keeps for later is no growth
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+def once():
+    with pannier.Model(sys.argv[1]) as model, model.context(n_ctx=512, n_parallel=2) as context:
+        model.apply_chat_template([{"role": "user", "content": "hi"}])
+        context.set_sampler(0, pannier.SamplingParams(grammar='root ::= "a" | "b"'))
+        context.set_sampler(1, pannier.SamplingParams(), n_probs=2)
+        batch = pannier.Batch()
+        batch.add(0, model.tokenize("Hello"), sample=True)
+        batch.add(1, model.tokenize("Hello there"), sample=True)
+        context.step(batch, n_top=2)
+        for wrong in (dict(grammar="root ::= ("), dict(samplers=("nothing",))):
+            try:
+                context.set_sampler(0, pannier.SamplingParams(**wrong))
+            except pannier.ArgumentError:
+                pass
+        context.sequence(0).copy_to(1)
+        return context.memory().allocated_bytes
+
+first = {once() for _ in range(40)}
+before = resident()
+after = {once() for _ in range(200)}
+print(resident() - before, len(first | after))
+"""
+
+LOGITS = """
+import json, sys
+import numpy as np
+import pannier
+
+folder, options = sys.argv[1], json.loads(sys.argv[2])
+reference = np.load(folder + "/reference.npz")
+prompt = [int(token) for token in reference["prompt"]]
+with (
+    pannier.Model(folder + "/model-f32.gguf", **options) as model,
+    model.context(n_ctx=256, n_outputs_max=64, type_k="f32", type_v="f32", flash_attn="off") as ctx,
+):
+    batch = pannier.Batch()
+    batch.add(0, prompt, logits=True)
+    ctx.step(batch)
+    logits = np.stack([ctx.logits(row) for row in range(len(prompt))])
+    report = ctx.memory()
+    print(json.dumps({
+        "error": float(np.linalg.norm(logits - reference["logits"])
+                       / np.linalg.norm(reference["logits"])),
+        "device": {kind: sum(r.bytes for r in report.rows if r.kind == kind and not r.is_host)
+                   for kind in ("weights", "kv", "recurrent", "compute")},
+        "host_weights": sum(r.bytes for r in report.rows if r.kind == "weights" and r.is_host),
+        "sum": report.total_bytes,
+        "allocated": report.allocated_bytes,
+        "gpus": [d.name for d in pannier.devices() if d.type != "cpu"],
+    }))
+"""
+
+VULKAN_DEVICE = {"GGML_VK_VISIBLE_DEVICES": "0"}
+
+
+def test_loading_stepping_and_closing_200_times_grows_memory_by_nothing(cpu_engine):
+    growth, n_reports = run_python(
+        cpu_engine, LEAKS, str(DATA / "qwen3next" / "model-f32.gguf")
+    ).split()
+    assert n_reports == "1"
+    # A page or two of the C library's own bookkeeping; one leaked kilobyte a turn would be 200 kB.
+    assert int(growth) < 100_000
+
+
+def logits(engine, family, **options):
+    import json
+
+    out = run_python(
+        engine, LOGITS, str(DATA / family), json.dumps(options), env=VULKAN_DEVICE, timeout_s=600
+    )
+    result = json.loads(out.splitlines()[-1])
+    if not result["gpus"]:
+        pytest.skip("the Vulkan engine sees no device: install a driver, software ones included")
+    return result
+
+
+@pytest.mark.vulkan
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_on_vulkan_are_those_of_transformers(vulkan_engine, family):
+    result = logits(vulkan_engine, family, n_gpu_layers=99)
+    assert result["error"] < 1e-3
+    assert result["device"]["weights"] > 0
+    assert result["device"]["kv"] > 0
+    assert result["sum"] == result["allocated"]
+
+
+@pytest.mark.vulkan
+@pytest.mark.parametrize("family", ["qwen3moe", "qwen3next"])
+def test_logits_on_vulkan_with_the_experts_in_cpu_memory(vulkan_engine, family):
+    whole = logits(vulkan_engine, family, n_gpu_layers=99)
+    split = logits(vulkan_engine, family, n_gpu_layers=99, experts="cpu")
+    assert split["error"] < 1e-3
+    assert split["device"]["weights"] < whole["device"]["weights"]
+    assert split["host_weights"] > whole["host_weights"]
+    assert split["device"]["kv"] == whole["device"]["kv"] > 0
+    assert split["device"]["recurrent"] == whole["device"]["recurrent"]
+    assert split["sum"] == split["allocated"]
+
+
+def test_our_native_code_is_clean_under_sanitizers(sanitized_engine):
+    """The binding tests again, with address and undefined-behaviour checks in libpannier."""
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+        + [str(HERE / name) for name in ("test_abi.py", "test_model.py", "test_context.py")],
+        env=engine_environment(sanitized_engine),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+    assert " passed" in result.stdout
