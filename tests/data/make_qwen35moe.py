@@ -30,7 +30,9 @@ END = "<|endoftext|>"
 def byte_tokenizer() -> PreTrainedTokenizerFast:
     """One token per byte and a single merge, which llama.cpp's loader insists on."""
     vocabulary = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "th"]
-    tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(vocabulary)}, [("t", "h")]))
+    tokenizer = Tokenizer(
+        models.BPE({piece: i for i, piece in enumerate(vocabulary)}, [("t", "h")])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END)
