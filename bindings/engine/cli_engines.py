@@ -26,7 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     removal = verbs.add_parser("remove", help="delete engines")
     removal.add_argument("names", nargs="*", metavar="NAME", help="engines, or the start of a key")
     removal.add_argument("--stale", action="store_true", help="those older than their sources")
-    removal.add_argument("--all", action="store_true", help="every engine")
+    removal.add_argument(
+        "--all", action="store_true", help="every engine, and what is kept to build the next faster"
+    )
     removal.set_defaults(verb=delete)
 
 
@@ -67,7 +69,7 @@ def check(args: argparse.Namespace) -> int:
 def delete(args: argparse.Namespace) -> int:
     """Delete the engines named, the stale ones, or all."""
     from .find import is_current
-    from .store import remove, stored_engines
+    from .store import remove, remove_work, stored_engines
 
     engines = stored_engines()
     if not (args.names or args.stale or args.all):
@@ -75,6 +77,8 @@ def delete(args: argparse.Namespace) -> int:
     chosen = engines if args.all else _selected(engines, args.names)
     if args.stale and not args.all:
         chosen += [engine for engine in engines if engine not in chosen and not is_current(engine)]
+    if args.all:
+        remove_work()
     for engine in chosen:
         remove(engine)
         sys.stdout.write(f"{engine.name}: removed\n")

@@ -18,7 +18,7 @@ from ..errors import BuildError
 from .archive import BUILD_PARTS, tree_files
 from .backends import find_nvcc
 from .progress import Report, progress
-from .recipe import Recipe, native_directory, native_files, native_hashes
+from .recipe import Recipe, native_directory, native_hashes
 from .series import Patch, apply_series
 from .toolchain import cpu_identity
 
@@ -28,21 +28,31 @@ LIBRARY_SUFFIXES = (".so", ".dylib", ".metal")
 
 
 def compile_engine(recipe: Recipe, work: Path, log: Path, verbose: bool = False) -> Path:
-    """Build `recipe` in the empty folder `work`; return the folder with what ninja made.
+    """Build `recipe` in the folder `work`; return the folder with what ninja made.
 
+    What an earlier build of the same llama.cpp left in `work` is taken up again.
     `log` takes all output. Raises BuildError with its last lines, and
     SourceError or PatchError before anything is compiled. Whatever ends the
     call early, the processes that it started are gone afterwards.
     """
-    lay_out(recipe.source.tree(), recipe.patches, work / "llama.cpp")
+    lay_out_base(recipe, work)
     copy_native(recipe, work / "native")
-    build = work / "build"
     environment = compile_environment(recipe, work)
     with log.open("w", encoding="utf-8") as handle, progress("building the engine") as report:
         watch = _Watch(handle, log, report, verbose)
         watch.run(configure_command(recipe, work), work, environment)
-        watch.run(build_command(recipe, build), work, environment)
-    return build / "bin"
+        watch.run(build_command(recipe, work / "build"), work, environment)
+    return work / "build" / "bin"
+
+
+def lay_out_base(recipe: Recipe, work: Path) -> None:
+    """Put the patched tree into `work`, unless it is there; empty `work` of any other first."""
+    stamp = work / "base.txt"
+    if stamp.is_file() and stamp.read_text() == recipe.base_key:
+        return
+    shutil.rmtree(work, ignore_errors=True)
+    lay_out(recipe.source.tree(), recipe.patches, work / "llama.cpp")
+    stamp.write_text(recipe.base_key)
 
 
 def lay_out(tree: Path, patches: Sequence[Patch], destination: Path) -> None:
@@ -57,16 +67,19 @@ def lay_out(tree: Path, patches: Sequence[Patch], destination: Path) -> None:
 
 
 def copy_native(recipe: Recipe, destination: Path) -> None:
-    """Copy libpannier's sources, so that the build is of what its key names.
+    """Bring the copy of libpannier's sources up to date; unchanged files keep their time.
 
-    Raises BuildError when they changed since the key was made.
+    Building a copy makes sure that an engine is of what its key names. Raises
+    BuildError when the sources changed since the key was made.
     """
-    root = native_directory()
-    for path in native_files(root):
-        target = destination / path.relative_to(root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-    if native_hashes(destination) != recipe.ingredients["native"]:
+    root, wanted = native_directory(), recipe.ingredients["native"]
+    present = native_hashes(destination)
+    for name in present.keys() - wanted.keys():
+        (destination / name).unlink()
+    for name in (name for name, digest in wanted.items() if present.get(name) != digest):
+        (destination / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / name, destination / name)
+    if native_hashes(destination) != wanted:
         raise BuildError(f"the sources in {root} changed as the build began: start it again")
 
 

@@ -93,8 +93,8 @@ def is_current(engine: Engine) -> bool:
 
 def _stored_with_more(recipe: Recipe) -> Engine | None:
     """The engine of `recipe`, or one that has tools or RPC on top."""
-    for tools in {recipe.options.tools, True}:
-        for rpc in {recipe.options.rpc, True}:
+    for tools in sorted({recipe.options.tools, True}):
+        for rpc in sorted({recipe.options.rpc, True}):
             options = replace(recipe.options, tools=tools, rpc=rpc)
             if engine := stored_engine(replace(recipe, options=options)):
                 return engine

@@ -76,6 +76,24 @@ class Recipe:
         """Hash over the ingredients, in hex."""
         return _sha256(json.dumps(self.ingredients, sort_keys=True))
 
+    @property
+    def base_key(self) -> str:
+        """Hash over what llama.cpp's own files are compiled from; ours may change under it."""
+        own = ("native", "targets")
+        base = {name: value for name, value in self.ingredients.items() if name not in own}
+        return _sha256(json.dumps(base, sort_keys=True))
+
+    @property
+    def variant(self) -> str:
+        """A short name for the choices, the same whatever the sources say."""
+        flags = {
+            "rpc": self.options.rpc,
+            "tools": self.options.tools,
+            "unpatched": self.options.unpatched,
+        }
+        named = [name for name, on in flags.items() if on]
+        return "-".join([self.options.backend, *named, *self.options.sanitize])
+
     def _compilers(self) -> dict[str, str]:
         programs: dict[str, Path | None] = {"cc": self.toolchain.cc, "cxx": self.toolchain.cxx}
         if self.options.backend == "cuda":
@@ -141,10 +159,18 @@ def native_directory() -> Path:
     return Path(native.__path__[0])
 
 
+def is_checkout() -> bool:
+    """Whether the sources are a developer's working copy, not an installed package."""
+    return (native_directory().parent.parent / "pyproject.toml").is_file()
+
+
 def native_files(root: Path) -> tuple[Path, ...]:
     """The files of libpannier that a build reads, in a copy of the native folder."""
-    files = (path for path in root.rglob("*") if path.suffix in SOURCE_SUFFIXES)
-    return tuple(sorted([root / "CMakeLists.txt", *files]))
+    names = ("CMakeLists.txt",)
+    found = (
+        path for path in root.rglob("*") if path.suffix in SOURCE_SUFFIXES or path.name in names
+    )
+    return tuple(sorted(found))
 
 
 def native_hashes(root: Path) -> dict[str, str]:

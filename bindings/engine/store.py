@@ -18,7 +18,7 @@ from ..errors import EngineError
 from .cache import cache_directory, locked
 from .compile import products
 from .manifest import Manifest, make_manifest, read_manifest, write_manifest
-from .recipe import Recipe
+from .recipe import Recipe, is_checkout
 
 KEY_DIGITS = 16
 LIBRARY_NAME = "libpannier.dylib" if sys.platform == "darwin" else "libpannier.so"
@@ -55,6 +55,11 @@ class Engine:
 def engines_directory() -> Path:
     """Where engines are kept."""
     return cache_directory() / "engines"
+
+
+def work_directory() -> Path:
+    """Where engines are built."""
+    return cache_directory() / "work"
 
 
 def engine_name(recipe: Recipe) -> str:
@@ -95,25 +100,24 @@ def stored_engines() -> list[Engine]:
 
 @contextmanager
 def building(recipe: Recipe) -> Iterator[Path]:
-    """Hold the right to build `recipe` and a scratch folder for it.
+    """Hold the right to build this variant, and the folder to do it in.
 
-    A second process waits here; leftovers of builds that died are cleared.
+    A second process waits here. A developer's working copy keeps the folder:
+    when only our own files changed, the next build is a matter of seconds.
     """
-    root = engines_directory()
-    name = engine_name(recipe)
-    with locked(root / f".{name}.lock"):
-        work = root / f".{name}.work"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
+    work = work_directory() / recipe.variant
+    with locked(work.with_suffix(".lock")):
         try:
             yield work
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            if not is_checkout():
+                shutil.rmtree(work, ignore_errors=True)
 
 
 def publish(recipe: Recipe, made: Path, work: Path, log: Path) -> Engine:
     """Put what a build left in `made` into the store, whole or not at all."""
     staging = work / "engine"
+    shutil.rmtree(staging, ignore_errors=True)
     libraries, programs = products(made)
     for folder, files in (("lib", libraries), ("bin", programs)):
         (staging / folder).mkdir(parents=True)
@@ -122,9 +126,17 @@ def publish(recipe: Recipe, made: Path, work: Path, log: Path) -> Engine:
     shutil.copyfile(log, staging / "build.log")
     write_manifest(make_manifest(recipe, staging, _preload(recipe)), staging)
     home = engines_directory() / engine_name(recipe)
+    home.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(home, ignore_errors=True)
     staging.rename(home)
     return open_engine(home)
+
+
+def remove_work() -> None:
+    """Delete what working copies keep for their next build; wait for builds that run."""
+    for lock in work_directory().glob("*.lock"):
+        with locked(lock):
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
 
 
 def remove(engine: Engine) -> None:
