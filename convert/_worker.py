@@ -25,6 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.filesize import decimal
+
 from ..errors import ConvertError
 from .job import Job
 from .pretokenizer import match_pretokenizer
@@ -98,8 +100,8 @@ def require_space(folder: Path, n_bytes: int) -> None:
     needed = n_bytes + (64 << 20)
     if free < needed:
         raise ConvertError(
-            f"not enough disk space in {folder}: the file needs {needed / 1e9:.2f} GB, "
-            f"{free / 1e9:.2f} GB are free; choose another place with -o or a smaller --type"
+            f"not enough disk space in {folder}: the file needs {decimal(needed)}, "
+            f"{decimal(free)} are free; choose another place with -o or a smaller --type"
         )
 
 

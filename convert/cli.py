@@ -95,13 +95,15 @@ def _show(report: Report) -> OnProgress:
 
 def describe(plan: Plan) -> str:
     """The plan in lines for a person."""
+    from rich.filesize import decimal
+
     types = ", ".join(f"{count} {name}" for name, count in sorted(plan.types.items()))
     rows = {
         "file": plan.out,
         "architecture": plan.architecture,
         "type": plan.type,
         "tensors": f"{plan.n_tensors} ({types})",
-        "size": f"{plan.n_bytes / 1e6:.1f} MB",
+        "size": decimal(plan.n_bytes),
         "pre-tokenizer": plan.pre or "none",
     }
     return "".join(f"{key:<14}{value}\n" for key, value in rows.items())

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from rich.filesize import decimal
+
 from ..engine import source_tree
 from ..errors import ConvertError
 from .checkpoint import Checkpoint, open_checkpoint
@@ -151,9 +153,9 @@ def require_room(request: Request) -> None:
     needed = int(n_weights * _BYTES_PER_WEIGHT[request.type])
     if free < needed:
         raise ConvertError(
-            f"not enough disk space in {request.out.parent}: {n_weights / 1e9:.2f}e9 weights "
-            f"in {request.type} need {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; choose "
-            "another place with -o or a smaller --type"
+            f"not enough disk space in {request.out.parent}: {n_weights} weights in "
+            f"{request.type} need {decimal(needed)}, {decimal(free)} are free; choose another "
+            "place with -o or a smaller --type"
         )
 
 

@@ -93,6 +93,7 @@ def write_random(path: Path, spec: Qwen3NextSpec) -> Path:
         writer.close()
         part.replace(path)
     finally:
+        writer.close()
         part.unlink(missing_ok=True)
     return path
 
