@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .progress import say
+
 
 def cache_directory() -> Path:
     """The folder that pannier may fill: PANNIER_CACHE, else the user's cache folder."""
@@ -32,11 +34,15 @@ def scratch_directory(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold `path` as a lock between processes; wait for whoever holds it."""
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold `path` as a lock between processes; say so and wait when another works on `what`."""
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another process works on {what}: waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield  # closing the file lets go of the lock, also when the process dies

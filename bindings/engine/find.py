@@ -24,8 +24,6 @@ from .store import (
     stored_engines,
 )
 
-BUILD_TIP = "Run `pannier build`"
-
 
 def find_engine(wanted: str | Sequence[str] | None = None) -> Engine:
     """The engine to load.
@@ -131,7 +129,8 @@ def _is_plain(engine: Engine) -> bool:
 
 def _not_found(names: tuple[str, ...], stale: Sequence[Engine]) -> str:
     what = f"no {' + '.join(names)} engine" if names else "no engine"
-    tip = f"{BUILD_TIP} --backend {names[0]}" if names else BUILD_TIP
+    command = "pannier build" + (f" --backend {names[0]}" if names else "")
+    tip = f"Run `{command}`"
     if stale:
         return f"{what} of the present sources: {stale[0].name} is older than they are. {tip}"
     return f"{what} has been built. {tip}"

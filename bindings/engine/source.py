@@ -43,7 +43,7 @@ class Source:
         if self.path is not None and self.path.is_dir():
             return tree_root(self.path)
         home = cache_directory() / "sources" / self.identity[:24]
-        with locked(home.with_suffix(".lock")):
+        with locked(home.with_suffix(".lock"), "llama.cpp's source"):
             if not _is_intact(home):
                 self._unpack(home)
         return home / "tree"

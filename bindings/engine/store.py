@@ -106,7 +106,7 @@ def building(recipe: Recipe) -> Iterator[Path]:
     when only our own files changed, the next build is a matter of seconds.
     """
     work = work_directory() / recipe.variant
-    with locked(work.with_suffix(".lock")):
+    with locked(work.with_suffix(".lock"), f"the {recipe.variant} engine"):
         try:
             yield work
         finally:
@@ -135,7 +135,7 @@ def publish(recipe: Recipe, made: Path, work: Path, log: Path) -> Engine:
 def remove_work() -> None:
     """Delete what working copies keep for their next build; wait for builds that run."""
     for lock in work_directory().glob("*.lock"):
-        with locked(lock):
+        with locked(lock, f"the {lock.stem} engine"):
             shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
 
 
