@@ -20,14 +20,6 @@ def test_converts_and_prints_the_path(
     assert out.stat().st_size > 80_000
 
 
-def test_the_current_folder_by_default(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["convert", str(data / "llama")]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'llama-f16.gguf'}\n"
-
-
 def test_dry_run(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", str(data / "qwen3next"), "-o", str(tmp_path), "--dry-run"]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -49,10 +41,11 @@ def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert printed.err.count("\n") == 1
 
 
-def test_verbose_shows_upstreams_messages(
-    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_the_current_folder_by_default_and_upstreams_messages(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(["convert", str(data / "llama"), "-o", str(tmp_path), "--verbose"]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["convert", str(data / "llama"), "--verbose"]) == 0
     printed = capfd.readouterr()
     assert "INFO:hf-to-gguf:" in printed.err
     assert printed.out == f"{tmp_path / 'llama-f16.gguf'}\n"
