@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from array import array
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _ffi
-from .batch import Batch, Sampled, StepResult
+from .batch import Batch, StepResult
+from .buffers import StepBuffers
+from .cores import physical_cores
 from .errors import ArgumentError, ClosedError
 from .memory import KINDS, MemoryReport, MemoryRow
+from .sampler import native_sampler
 from .sampling import SamplingParams
 from .sequence import Sequence
 
@@ -114,7 +115,7 @@ class Context:
         info = _ffi.context_info()
         self._lib.check(self._lib.context_get_info(handle, _ffi.byref(info)))
         self._info = info
-        self._buffers = _StepBuffers(info.n_batch, info.n_seq_max)
+        self._buffers = StepBuffers(info.n_batch, info.n_seq_max)
 
     @property
     def handle(self) -> _ffi.Handle:
@@ -293,97 +294,6 @@ class Context:
         return list(array[: count.value])
 
 
-class _StepBuffers:
-    """The arrays of a step, made once: the hot loop allocates nothing."""
-
-    def __init__(self, n_batch: int, n_seq_max: int) -> None:
-        self.tokens = _ffi.int32s_of(n_batch)
-        self.seq_ids = _ffi.int32s_of(n_batch)
-        self.outputs = _ffi.int8s_of(n_batch)
-        self.batch = _ffi.batch(tokens=self.tokens, seq_ids=self.seq_ids, outputs=self.outputs)
-        self.n_batch = n_batch
-        self.capacity = max(n_seq_max, 1)
-        self.rows = _ffi.int32s_of(self.capacity)
-        self.sampled = _ffi.int32s_of(self.capacity)
-        self.logprobs = _ffi.float32s_of(self.capacity)
-        self.step = _ffi.step(
-            capacity=self.capacity, rows=self.rows, tokens=self.sampled, logprobs=self.logprobs
-        )
-        self._resize_top(0)
-
-    def _resize_top(self, n_top: int) -> None:
-        self.n_top = n_top
-        self.top_tokens = _ffi.int32s_of(self.capacity * n_top)
-        self.top_logprobs = _ffi.float32s_of(self.capacity * n_top)
-        self.step.top_tokens = self.top_tokens
-        self.step.top_logprobs = self.top_logprobs
-        self.step.n_top = n_top
-
-    def fill(self, batch: Batch, n_top: int) -> tuple[_ffi.batch, _ffi.step]:
-        n = len(batch.tokens)
-        if not 0 < n <= self.n_batch:
-            raise ArgumentError(f"a batch of {n} tokens; this context takes 1 to {self.n_batch}")
-        if n_top != self.n_top:
-            self._resize_top(n_top)
-        try:
-            # array checks the range; ctypes would cut numbers to their low bits.
-            self.tokens[:n] = array("i", batch.tokens)
-            self.seq_ids[:n] = array("i", batch.seq_ids)
-            self.outputs[:n] = array("b", batch.outputs)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ArgumentError(
-                f"the batch does not hold {n} whole rows of token, sequence and output: {error}"
-            ) from None
-        self.batch.n_tokens = n
-        return self.batch, self.step
-
-    def read(self, batch: Batch, step: _ffi.step, n_top: int) -> StepResult:
-        n = step.n_sampled
-        seq_ids = batch.seq_ids
-        sampled = [
-            Sampled(row, seq_ids[row], token, logprob, self._top(i) if n_top else ())
-            for i, (row, token, logprob) in enumerate(
-                zip(self.rows[:n], self.sampled[:n], self.logprobs[:n], strict=True)
-            )
-        ]
-        return StepResult(sampled, step.decode_us, step.sample_us)
-
-    def _top(self, index: int) -> tuple[tuple[int, float], ...]:
-        start, end = index * self.n_top, (index + 1) * self.n_top
-        pairs = zip(self.top_tokens[start:end], self.top_logprobs[start:end], strict=True)
-        return tuple((token, logprob) for token, logprob in pairs if token >= 0)
-
-
-def native_sampler(params: SamplingParams, n_probs: int) -> tuple[_ffi.sampler_params, list[Any]]:
-    """SamplingParams in C, with the arrays that must outlive the call."""
-    breakers = _ffi.texts(params.dry_sequence_breakers)
-    samplers = _ffi.texts(params.samplers)
-    bias_tokens = _ffi.int32s(list(params.logit_bias))
-    bias_values = _ffi.float32s(list(params.logit_bias.values()))
-    plain = {
-        name: getattr(params, name)
-        for name, _ in _ffi.sampler_params._fields_
-        if name in SamplingParams.__dataclass_fields__ and name not in _ARRAYS
-    }
-    plain["seed"] &= UINT32_MAX
-    raw = _ffi.sampler_params(
-        **plain,
-        n_probs=n_probs,
-        n_dry_sequence_breakers=len(params.dry_sequence_breakers),
-        dry_sequence_breakers=breakers,
-        n_samplers=len(params.samplers),
-        samplers=samplers,
-        n_logit_bias=len(params.logit_bias),
-        logit_bias_tokens=bias_tokens,
-        logit_bias_values=bias_values,
-        grammar=params.grammar.encode(),
-    )
-    return raw, [breakers, samplers, bias_tokens, bias_values]
-
-
-_ARRAYS = {"dry_sequence_breakers", "samplers", "grammar"}
-
-
 def _memory_row(row: _ffi.memory_row) -> MemoryRow:
     return MemoryRow(
         device=row.device.decode(),
@@ -392,17 +302,3 @@ def _memory_row(row: _ffi.memory_row) -> MemoryRow:
         kind=KINDS[row.kind],
         bytes=row.bytes,
     )
-
-
-def physical_cores() -> int:
-    """Cores this process may use, hyper-threads counted once where Linux says so."""
-    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    siblings = set()
-    for cpu in usable:
-        path = f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
-        try:
-            with open(path) as file:  # noqa: PTH123
-                siblings.add(file.read().strip())
-        except OSError:
-            return len(usable)
-    return len(siblings) or os.cpu_count() or 1

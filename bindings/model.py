@@ -242,7 +242,7 @@ class Model:
                 )
             )
             if count.value <= capacity:
-                return tokens[: count.value]
+                return list(tokens[: count.value])
             capacity = count.value
 
     def piece(self, token: int, *, special: bool = False) -> bytes:

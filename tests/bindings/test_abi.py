@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from pannier import _ffi, native
 
 HEADER = (Path(native.__file__).parent / "pannier.h").read_text()

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pannier import sampling
 from pannier.server import cells, messages, scheduler
 
 
-@pytest.mark.parametrize("module", [scheduler, cells, messages])
+@pytest.mark.parametrize("module", [scheduler, cells, messages, sampling])
 def test_only_the_standard_library_and_our_data_classes(module):
     tree = ast.parse(Path(module.__file__).read_text())
     outside = {"ctypes", "time", "asyncio", "socket", "threading"}
