@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from .options import BACKENDS, BuildOptions
 from .toolchain import Missing, find_compilers, which
 
 NVCC_PLACES = ("/usr/local/cuda/bin/nvcc", "/opt/cuda/bin/nvcc")
+SYSTEM_LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/lib/*-linux-gnu")
 HIPCC_PLACES = ("/opt/rocm/bin/hipcc",)
 
 
@@ -91,11 +93,22 @@ def has_header(header: str) -> bool:
 
 def _missing_cuda(options: BuildOptions) -> list[Missing]:
     missing = []
-    if find_nvcc() is None:
+    nvcc = find_nvcc()
+    if nvcc is None:
         missing.append(Missing("nvcc, CUDA's compiler", "nvidia-cuda-toolkit", "cuda-toolkit"))
+    elif not _has_cublas(nvcc):
+        missing.append(Missing("cuBLAS beside nvcc", "libcublas-dev", "libcublas-devel"))
     if not cuda_architectures(options):
         missing.append(Missing("an NVIDIA card, or --cuda-architectures such as 90"))
     return missing
+
+
+def _has_cublas(nvcc: Path) -> bool:
+    """Whether the toolkit of `nvcc`, or the system, has cuBLAS to link with."""
+    command = [nvcc, "--dryrun", "-c", "-x", "cu", os.devnull, "-o", os.devnull]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    folders = [*re.findall(r'-L([^"\s]+)', result.stderr + result.stdout), *SYSTEM_LIBRARIES]
+    return any(path for folder in folders for path in Path("/").glob(f"{folder[1:]}/libcublas.so"))
 
 
 def _missing_hip(options: BuildOptions) -> list[Missing]:

@@ -38,7 +38,10 @@ def compile_engine(recipe: Recipe, work: Path, log: Path, verbose: bool = False)
     lay_out_base(recipe, work)
     copy_native(recipe, work / "native")
     environment = compile_environment(recipe, work)
-    with log.open("w", encoding="utf-8") as handle, progress("building the engine") as report:
+    with (
+        log.open("w", encoding="utf-8", buffering=1) as handle,
+        progress("building the engine") as report,
+    ):
         watch = _Watch(handle, log, report, verbose)
         watch.run(configure_command(recipe, work), work, environment)
         watch.run(build_command(recipe, work / "build"), work, environment)

@@ -148,7 +148,7 @@ def cmake_definitions(options: BuildOptions) -> dict[str, str]:
     }
     if options.backend == "cuda":
         definitions["CMAKE_CUDA_ARCHITECTURES"] = ";".join(backends.cuda_architectures(options))
-        definitions["GGML_CUDA_FA_ALL_QUANTS"] = "ON"
+        definitions["GGML_CUDA_FA_QUANTS"] = "all"
     return {**definitions, **dict(options.definitions)}
 
 

@@ -56,7 +56,7 @@ def test_cuda_compiles_for_the_cards_found_or_those_given(monkeypatch: pytest.Mo
     assert cuda_architectures(options) == ("86-real", "90-real")
     definitions = cmake_definitions(options)
     assert definitions["CMAKE_CUDA_ARCHITECTURES"] == "86-real;90-real"
-    assert definitions["GGML_CUDA_FA_ALL_QUANTS"] == "ON"
+    assert definitions["GGML_CUDA_FA_QUANTS"] == "all"
     given = BuildOptions(backend="cuda", cuda_architectures=("75",))
     assert cmake_definitions(given)["CMAKE_CUDA_ARCHITECTURES"] == "75"
 
@@ -66,6 +66,22 @@ def test_cuda_without_compiler_and_card_names_both(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(backends, "find_nvcc", lambda: None)
     with pytest.raises(ToolchainError, match=r"nvcc.*nvidia-cuda-toolkit.*--cuda-architectures"):
         make_recipe(BuildOptions(backend="cuda"))
+
+
+def test_cublas_is_looked_for_where_nvcc_links_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nvcc = tmp_path / "nvcc"
+    nvcc.write_text(f"#!/bin/sh\necho '#$ LIBRARIES=  \"-L{tmp_path}/lib\"' >&2\n")
+    nvcc.chmod(0o755)
+    monkeypatch.setattr(backends, "find_nvcc", lambda: nvcc)
+    monkeypatch.setattr(backends, "SYSTEM_LIBRARIES", ())
+    options = BuildOptions(backend="cuda", cuda_architectures=("90",))
+    (missing,) = KNOWN["cuda"].missing(options)
+    assert "cuBLAS" in missing.what
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libcublas.so").touch()
+    assert not KNOWN["cuda"].missing(options)
 
 
 def test_vulkan_names_each_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
