@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,10 @@ def describe() -> dict[str, Any]:
 def versions(site: Path) -> dict[str, str]:
     """Versions of the Python packages in use."""
     found = {"python": platform.python_version()}
-    for path in ([str(site)], None):
+    for path in ([str(site)], sys.path):
         for package in PACKAGES:
-            where = metadata.distributions(name=package, **({"path": path} if path else {}))
-            if package not in found and (first := next(iter(where), None)):
+            first = next(iter(metadata.distributions(name=package, path=path)), None)
+            if package not in found and first:
                 found[package] = first.version
     return found
 

@@ -131,8 +131,8 @@ def install(bench: Bench) -> None:
     site = bench.work / "site"
     shutil.rmtree(site, ignore_errors=True)
     wheels = sorted(str(path) for path in (bench.bundle / "wheels").glob("*.whl"))
-    pip = ("-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-cache-dir")
-    pip += ("--disable-pip-version-check", "--target", str(site))
+    pip = ["-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-cache-dir"]
+    pip += ["--disable-pip-version-check", "--target", str(site)]
     if bench.python("install-wheels", *pip, *wheels).ok:
         bench.python("install-project", *pip, "--no-build-isolation", str(bench.project))
     bench.results["versions"] = versions(site)

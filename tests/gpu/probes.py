@@ -95,7 +95,8 @@ def memory(report: pannier.MemoryReport) -> dict[str, Any]:
 def driver(path: str, model: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     """How much free memory the first GPU lost, in the driver's words, and what we say of it."""
     with pannier.Model(path, **model) as loaded:
-        with loaded.context(n_ctx=256, n_outputs_max=4) as first:  # the backend takes its own memory once
+        # A first context: the backend takes memory of its own once.
+        with loaded.context(n_ctx=256, n_outputs_max=4) as first:
             feed(first, [1, 2, 3], 3)
         before = gpus()[0].memory_free
         with loaded.context(n_outputs_max=4, **context) as ctx:
