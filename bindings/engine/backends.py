@@ -105,7 +105,7 @@ def _missing_cuda(options: BuildOptions) -> list[Missing]:
 
 def _has_cublas(nvcc: Path) -> bool:
     """Whether the toolkit of `nvcc`, or the system, has cuBLAS to link with."""
-    command = [nvcc, "--dryrun", "-c", "-x", "cu", os.devnull, "-o", os.devnull]
+    command = [str(nvcc), "--dryrun", "-c", "-x", "cu", os.devnull, "-o", os.devnull]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     folders = [*re.findall(r'-L([^"\s]+)', result.stderr + result.stdout), *SYSTEM_LIBRARIES]
     return any(path for folder in folders for path in Path("/").glob(f"{folder[1:]}/libcublas.so"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import EngineError, EngineNotFound
+from ..errors import BuildError, EngineError, EngineNotFound
 from . import backends
 from .cache import cache_directory
 from .compile import compile_engine
@@ -15,6 +16,7 @@ from .options import BACKENDS, BuildOptions
 from .progress import say
 from .recipe import Recipe, make_recipe, rebuild_key
 from .store import (
+    KEY_DIGITS,
     Engine,
     building,
     engine_name,
@@ -70,14 +72,23 @@ def ensure_engine(options: BuildOptions | str | None = None, verbose: bool = Fal
 
 def build_engine(recipe: Recipe, verbose: bool = False) -> Engine:
     """Build the engine of `recipe` unless somebody does so first. Raises as `ensure_engine`."""
-    with building(recipe) as work:
-        if engine := stored_engine(recipe):
-            return engine
-        say(f"building the {recipe.options.backend} engine {recipe.key[:16]}")
-        log = cache_directory() / "logs" / f"{engine_name(recipe)}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        made = compile_engine(recipe, work, log, verbose)
-        return publish(recipe, made, work, log)
+    try:
+        with building(recipe) as work:
+            return stored_engine(recipe) or _build(recipe, work, verbose)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        tip = "Free some space there" if full else "Make that folder writable"
+        raise BuildError(
+            f"cannot build in {cache_directory()}: {error}. {tip}, or set PANNIER_CACHE to another"
+        ) from None
+
+
+def _build(recipe: Recipe, work: Path, verbose: bool) -> Engine:
+    say(f"building the {recipe.options.backend} engine {recipe.key[:KEY_DIGITS]}")
+    log = cache_directory() / "logs" / f"{engine_name(recipe)}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    made = compile_engine(recipe, work, log, verbose)
+    return publish(recipe, made, work, log)
 
 
 def is_current(engine: Engine) -> bool:

@@ -40,7 +40,9 @@ DIFF_COMMAND = (
     "--src-prefix=a/",
     "--dst-prefix=b/",
 )
-SERIES_HEAD = "# Patches in the order they are applied; docs/patches.md says how to work on them.\n"
+SERIES_HEAD = (
+    "# Patches in the order they are applied. `pannier patch --help` says how to change them.\n"
+)
 
 
 def unpack_series(tree: Path, directory: Path, patches: Sequence[Patch] | None = None) -> None:

@@ -212,6 +212,15 @@ def test_a_compiler_error_is_shown_and_leaves_no_engine(
     assert stored_engines() == []
 
 
+def test_a_cache_that_cannot_be_written_is_named(
+    options: BuildOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PANNIER_CACHE", str(tmp_path / "file"))
+    with pytest.raises(BuildError, match=r"cannot build in .*/file.*PANNIER_CACHE"):
+        ensure_engine(options)
+
+
 def test_a_warning_in_our_own_files_is_an_error(options: BuildOptions, native: Path) -> None:
     (native / "bad.cpp").write_text("static int unused(int x) { return 1; }\n")
     with pytest.raises(BuildError, match="-Werror"):
