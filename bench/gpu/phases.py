@@ -57,6 +57,7 @@ class Bench:
         self.state = _read(work / "state.json") or {}
         name = f"gpu-{self.backend}-{time.strftime('%Y%m%d-%H%M%S')}.json"
         self.file = out / name
+        self.names = {str(work): "$WORK", str(bundle): "$BUNDLE", sys.executable: "python"}
         out.mkdir(parents=True, exist_ok=True)
 
     @cached_property
@@ -121,8 +122,11 @@ class Bench:
             "ok": all(outcome.ok for outcome in self.outcomes),
             "phases": phases,
         }
+        text = json.dumps(whole, indent=1)
+        for name, folder in self.names.items():
+            text = text.replace(json.dumps(folder)[1:-1], name)
         part = self.file.with_suffix(".part")
-        part.write_text(json.dumps(whole, indent=1) + "\n")
+        part.write_text(text + "\n")
         part.replace(self.file)
 
 
@@ -130,10 +134,11 @@ def install(bench: Bench) -> None:
     """Wheels and the project into a folder of their own: no environment is touched or needed."""
     site = bench.work / "site"
     shutil.rmtree(site, ignore_errors=True)
-    wheels = sorted(str(path) for path in (bench.bundle / "wheels").glob("*.whl"))
+    wheels = bench.work / "wheels.txt"
+    wheels.write_text("\n".join(str(path) for path in (bench.bundle / "wheels").glob("*.whl")))
     pip = ["-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-cache-dir"]
     pip += ["--disable-pip-version-check", "--target", str(site)]
-    if bench.python("install-wheels", *pip, *wheels).ok:
+    if bench.python("install-wheels", *pip, "-r", str(wheels)).ok:
         bench.python("install-project", *pip, "--no-build-isolation", str(bench.project))
     bench.results["versions"] = versions(site)
 
@@ -141,14 +146,16 @@ def install(bench: Bench) -> None:
 def build(bench: Bench) -> None:
     """The engine with llama.cpp's programs; where it is cheap, a stock one beside it."""
     bench.results["cuda"] = asdict(bench.kit)
-    bench.state.pop("engine", None)
+    bench.state.clear()
+    bench.keep()
     definitions = [f"-D{name}={value}" for name, value in bench.kit.definitions.items()]
     command = ("-m", "pannier", "build", "--backend", bench.backend, "--tools", *definitions)
-    if bench.python("build", *command).ok:
-        bench.keep(engine=bench.said("build"))
-        bench.results["engine"] = engine_facts(Path(bench.state["engine"]))
-        if bench.python("build-devices", "-c", DEVICES).ok:
-            bench.results["devices"] = json.loads(bench.said("build-devices"))
+    if not bench.python("build", *command).ok:
+        return
+    bench.keep(engine=bench.said("build"))
+    bench.results["engine"] = engine_facts(Path(bench.state["engine"]))
+    if bench.python("build-devices", "-c", DEVICES).ok:
+        bench.results["devices"] = json.loads(bench.said("build-devices"))
     # Without a compiler cache the stock engine would cost all that time once more.
     if shutil.which("ccache") and bench.python("build-stock", *command, "--unpatched").ok:
         bench.keep(stock=bench.said("build-stock"))

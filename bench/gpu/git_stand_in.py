@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Stands in for git where it is missing: `git ... apply ... -`, the diff on stdin, no fuzz.
 
 Knows plain changes of text files, which is what the patch series is made of, and
