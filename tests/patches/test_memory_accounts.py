@@ -25,7 +25,8 @@ path, load_mode, n_gpu_layers = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with pannier.Model(path, load_mode=load_mode, n_gpu_layers=n_gpu_layers) as model:
     with model.context(n_ctx=512, n_parallel=2, n_rs_seq=3) as context:
         batch = pannier.Batch()
-        batch.add(0, [1, 2, 3], logits=True)
+        batch.add(0, [1, 2])
+        batch.add(0, [3], logits=True)
         context.step(batch)
         report = context.memory()
         one = {

@@ -19,7 +19,8 @@ import numpy as np
 import pannier
 
 batch = pannier.Batch()
-batch.add(0, list(range(40)), logits=True)
+batch.add(0, list(range(39)))
+batch.add(0, [39], logits=True)
 rows = []
 for n_gpu_layers in (0, 99):
     with pannier.Model(sys.argv[1], n_gpu_layers=n_gpu_layers, load_mode="none") as model:
