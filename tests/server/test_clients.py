@@ -10,7 +10,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +44,21 @@ class Server:
         return int(line.split()[1]) * 1024
 
 
-@pytest.fixture(scope="module")
-def server(cpu_engine: Engine) -> Iterator[Server]:
-    command = [sys.executable, "-m", "pannier", "serve", str(TINY)]
-    options = ["-c", "4096", "-np", str(N_SLOTS), "-t", "1", "--port", "0"]
+@contextmanager
+def serving(engine: Engine, *options: str, env: dict[str, str] | None = None) -> Iterator[Server]:
+    """`pannier serve` on a free port, until the block ends; it must end with status 0."""
+    command = [sys.executable, "-m", "pannier", "serve", str(TINY), "--port", "0", *options]
     process = subprocess.Popen(
-        command + options, env=engine_environment(cpu_engine), stderr=subprocess.PIPE, text=True
+        command, env=engine_environment(engine) | (env or {}), stderr=subprocess.PIPE, text=True
     )
+    assert process.stderr is not None
     killer = threading.Timer(START_TIMEOUT_S, process.kill)
     killer.start()
-    assert process.stderr is not None
-    line = ""
+    said = line = ""
     while " serves " not in line:
         line = process.stderr.readline()
-        assert line, "the server ended before it served"
+        said += line
+        assert line, f"the server ended before it served: {said}"
     killer.cancel()
     drain = threading.Thread(target=process.stderr.read, daemon=True)
     drain.start()
@@ -67,6 +68,12 @@ def server(cpu_engine: Engine) -> Iterator[Server]:
     drain.join()
     process.stderr.close()
     assert status == 0
+
+
+@pytest.fixture(scope="module")
+def server(cpu_engine: Engine) -> Iterator[Server]:
+    with serving(cpu_engine, "-c", "4096", "-np", str(N_SLOTS), "-t", "1") as server:
+        yield server
 
 
 @asynccontextmanager
@@ -203,3 +210,34 @@ def test_memory_names_each_client_and_adds_up(server: Server) -> None:
     assert sum(cpu[f"{kind}_bytes"] for kind in kinds) == memory["allocated_bytes"]
     assert cpu["recurrent_bytes"] == N_SLOTS * memory["recurrent_seq_bytes"]
     wait_until_idle(server)
+
+
+@pytest.mark.vulkan
+def test_on_a_gpu_states_live_there_and_experts_in_cpu_memory(vulkan_engine: Engine) -> None:
+    """`/memory` of a Vulkan engine, a software device included."""
+    options = ("-c", "1024", "-np", "2", "-ngl", "99", "--cpu-moe")
+    with serving(vulkan_engine, *options, env={"GGML_VK_VISIBLE_DEVICES": "0"}) as server:
+        memory = server.get("/memory")
+        gpus = [device for device in memory["devices"] if device["type"] != "cpu"]
+        if not gpus:
+            pytest.skip(
+                "the Vulkan engine sees no device: install a driver, software ones included"
+            )
+        body = request([5, 6, 7, 8], 4, stream=False)
+        assert len(asyncio.run(whole_tokens(server.port, body))) == 4
+    [cpu] = [device for device in memory["devices"] if device["type"] == "cpu"]
+    [gpu] = gpus
+    assert gpu["kv_bytes"] == memory["kv"]["n_cells"] * memory["kv"]["cell_bytes"] > 0
+    assert gpu["recurrent_bytes"] == 2 * memory["recurrent_seq_bytes"] > 0
+    assert cpu["kv_bytes"] == cpu["recurrent_bytes"] == 0
+    assert 0 < gpu["weights_bytes"] < cpu["weights_bytes"]
+    assert memory["total_bytes"] == memory["allocated_bytes"]
+
+
+async def whole_tokens(port: int, body: dict[str, Any]) -> list[int]:
+    """All tokens of a completion that comes in one piece."""
+    async with post(port, "/completion", body) as reader:
+        head, _, payload = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200"), payload
+    tokens: list[int] = json.loads(payload)["tokens"]
+    return tokens
