@@ -11,6 +11,12 @@ from pannier.engine import Engine, source_tree
 
 HERE = Path(__file__).parent
 MODEL = HERE.parent / "data" / "qwen35moe-rollback.gguf"
+# A software driver will do; half precision would hide small errors; a crash needs no debugger.
+ENVIRONMENT = {
+    "GGML_VK_VISIBLE_DEVICES": "0",
+    "GGML_VK_DISABLE_F16": "1",
+    "GGML_NO_BACKTRACE": "1",
+}
 
 
 class Player:
@@ -33,7 +39,13 @@ class Player:
         )
 
     def run(
-        self, script: Sequence[str], *, n_seq: int = 4, n_rs_seq: int = 4, unified: bool = True
+        self,
+        script: Sequence[str],
+        *,
+        n_seq: int = 4,
+        n_rs_seq: int = 4,
+        unified: bool = True,
+        timeout_s: float = 120,
     ) -> "Played":
         """Play the script's commands on a fresh context; a crash is part of the answer."""
         result = subprocess.run(
@@ -41,8 +53,8 @@ class Player:
             input="\n".join(script) + "\n",
             capture_output=True,
             text=True,
-            timeout=120,
-            env=os.environ | {"GGML_VK_VISIBLE_DEVICES": "0", "GGML_NO_BACKTRACE": "1"},
+            timeout=timeout_s,
+            env=os.environ | ENVIRONMENT,
             check=False,
         )
         return Played(result.returncode, result.stdout.splitlines(), result.stderr)
