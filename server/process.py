@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import signal
 from multiprocessing.connection import Connection
@@ -54,6 +55,7 @@ def start_engine(config: EngineConfig) -> EngineProcess:
 def engine_main(connection: Connection, config: EngineConfig) -> None:
     """Body of the child. Ctrl-C goes to the whole group: the parent decides what it means."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
     from .engine import run_engine
 
     run_engine(connection, config)
