@@ -103,6 +103,12 @@ def test_the_tree_of_exceptions_is_drawn_as_it_is() -> None:
     assert rows == tree_of(errors.PannierError)
 
 
+def test_the_architecture_page_counts_the_boundarys_functions() -> None:
+    header = read("bindings/native/pannier.h")
+    n = len(set(re.findall(r"^PANNIER_API [^;]*?\b(pannier_\w+)\(", header, re.MULTILINE)))
+    assert f"boundary: {n} functions" in read("docs/architecture.md")
+
+
 # ---------------------------------------------------------------- commands
 
 
