@@ -167,7 +167,8 @@ def tests(bench: Bench) -> None:
         return bench.cannot("tests", "there is no engine to test")
     report = bench.work / "tests.xml"
     report.unlink(missing_ok=True)
-    options = ("-p", "no:cacheprovider", f"--junitxml={report}")
+    # The family that has room for the tests' own figures.
+    options = ("-p", "no:cacheprovider", f"--junitxml={report}", "-o", "junit_family=xunit1")
     bench.python("tests", "-m", "pytest", "-m", "gpu", *options, "tests/gpu")
     if report.is_file():
         bench.results["tests"] = test_summary(report)
