@@ -89,6 +89,7 @@ class model_info(Struct):
         ("size", c.c_size_t),
         ("size_bytes", c.c_uint64),
         ("n_params", c.c_uint64),
+        ("ftype", c.c_char_p),
         ("n_vocab", c.c_int32),
         ("n_ctx_train", c.c_int32),
         ("n_embd", c.c_int32),

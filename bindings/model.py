@@ -172,6 +172,11 @@ class Model:
         return int(self._info.n_params)
 
     @property
+    def ftype(self) -> str:
+        """Type of most tensors in llama.cpp's words, e.g. "Q4_K - Medium"."""
+        return bytes(self._info.ftype).decode()
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of all tensors."""
         return int(self._info.size_bytes)

@@ -35,4 +35,4 @@ class EngineConfig:
     kv_unified: bool = True
     swa_full: bool = False
     load_mode: str = "auto"
-    """"auto", "mmap", "mlock" or "none"."""
+    """"auto", "mmap", "mlock", "mmap+mlock" or "none"."""

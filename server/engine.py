@@ -121,6 +121,7 @@ def facts(model: Model, context: Context) -> dict[str, Any]:
         "engine": str(_ffi.library().path),
         "build_info": _ffi.library().build_info().decode(),
         "description": model.description,
+        "ftype": model.ftype,
         "n_params": model.n_params,
         "size_bytes": model.size_bytes,
         "n_vocab": model.n_vocab,

@@ -183,6 +183,7 @@ int pannier_model_get_info(const pannier_model * model, pannier_model_info * out
         check_size(out, "pannier_model_info");
         out->size_bytes   = llama_model_size(m);
         out->n_params     = llama_model_n_params(m);
+        out->ftype        = llama_ftype_name(llama_model_ftype(m));
         out->n_vocab      = model->n_vocab();
         out->n_ctx_train  = llama_model_n_ctx_train(m);
         out->n_embd       = llama_model_n_embd(m);

@@ -98,6 +98,7 @@ struct pannier_model_info {
     size_t   size;
     uint64_t size_bytes;
     uint64_t n_params;
+    const char * ftype; // what most tensors are, e.g. "Q4_K - Medium"
     int32_t  n_vocab;
     int32_t  n_ctx_train;
     int32_t  n_embd;

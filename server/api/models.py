@@ -63,7 +63,7 @@ def _meta(server: Serving) -> dict[str, Any]:
         "vocab_type": VOCABULARY_TYPES.get(metadata.get("tokenizer.ggml.model", ""), 0),
         "n_vocab": vocabulary.n_vocab,
         "n_ctx": server.info.n_ctx_slot,
-        "n_ctx_train": vocabulary.n_ctx_train,
+        "n_ctx_train": server.info.facts.get("n_ctx_train", vocabulary.n_ctx_train),
         "n_embd": int(n_embd),
         "n_params": server.info.facts.get("n_params", vocabulary.n_params),
         "size": server.info.facts.get("size_bytes", vocabulary.size_bytes),

@@ -42,7 +42,7 @@ def test_logits_and_greedy_tokens_are_those_of_transformers(pannier, family):
     with (
         pannier.Model(DATA / family / "model-f32.gguf") as model,
         model.context(
-            n_ctx=256, n_outputs_max=16, type_k="f32", type_v="f32", flash_attn="off"
+            n_ctx=256, n_outputs_max=16, n_threads=1, type_k="f32", type_v="f32", flash_attn="off"
         ) as context,
     ):
         logits = all_logits(context, prompt)
@@ -301,7 +301,7 @@ def test_a_sequence_holds_its_cells(model, context):
 
 
 def test_a_step_can_be_interrupted(pannier, model):
-    with model.context(n_ctx=8192, n_batch=4096, n_ubatch=64) as context:
+    with model.context(n_ctx=8192, n_batch=4096, n_ubatch=64, n_threads=1) as context:
         stop = threading.Event()
 
         def interrupt():

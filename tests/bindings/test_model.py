@@ -16,6 +16,7 @@ def test_facts(model):
     assert model.n_vocab == 320
     assert model.metadata["general.architecture"] == "qwen3next"
     assert "qwen3next" in model.description
+    assert model.ftype == "all F32"
     assert model.size_bytes < GGUF.stat().st_size
 
 
