@@ -25,7 +25,8 @@ def resident():
         return int(file.read().split()[1]) * resource.getpagesize()
 
 def once():
-    with pannier.Model(sys.argv[1]) as model, model.context(n_ctx=512, n_parallel=2, n_threads=1) as context:
+    options = dict(n_ctx=512, n_parallel=2, n_threads=1)
+    with pannier.Model(sys.argv[1]) as model, model.context(**options) as context:
         model.apply_chat_template([{"role": "user", "content": "hi"}])
         context.set_sampler(0, pannier.SamplingParams(grammar='root ::= "a" | "b"'))
         context.set_sampler(1, pannier.SamplingParams(), n_probs=2)
@@ -59,7 +60,9 @@ reference = np.load(folder + "/reference.npz")
 prompt = [int(token) for token in reference["prompt"]]
 with (
     pannier.Model(folder + "/model-f32.gguf", **options) as model,
-    model.context(n_ctx=256, n_outputs_max=64, n_threads=1, type_k="f32", type_v="f32", flash_attn="off") as ctx,
+    model.context(
+        n_ctx=256, n_outputs_max=64, n_threads=1, type_k="f32", type_v="f32", flash_attn="off"
+    ) as ctx,
 ):
     batch = pannier.Batch()
     batch.add(0, prompt, logits=True)
