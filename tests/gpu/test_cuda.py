@@ -63,7 +63,7 @@ def test_a_prompt_in_one_batch_with_the_experts_in_cpu_memory(probe, family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_flash_attention_with_a_half_precision_cache(probe, family):
+def test_flash_attention_with_a_half_precision_cache(probe, flash_attention, family):
     context = {"type_k": "f16", "type_v": "f16", "flash_attn": "on"}
     model = {"n_gpu_layers": 99}
     assert is_near(probe("logits", folder=str(DATA / family), model=model, context=context))
@@ -72,7 +72,7 @@ def test_flash_attention_with_a_half_precision_cache(probe, family):
 @pytest.mark.parametrize(
     ("type_k", "type_v"), [("q8_0", "q8_0"), ("q8_0", "q5_1"), ("q4_0", "f16")]
 )
-def test_quantised_caches_stay_on_the_card(probe, type_k, type_v):
+def test_quantised_caches_stay_on_the_card(probe, flash_attention, type_k, type_v):
     """Pairs that ggml leaves out unless it is built with all of them."""
     context = {"type_k": type_k, "type_v": type_v, "flash_attn": "on"}
     folder = str(DATA / "qwen3moe")
