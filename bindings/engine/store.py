@@ -148,18 +148,22 @@ def remove(engine: Engine) -> None:
 
 
 def _preload(recipe: Recipe) -> list[str]:
-    """The address sanitiser's runtime, which must come first in a process."""
+    """What must come first in a process: the address sanitiser's runtime and the C++ library.
+
+    The runtime looks for the function that throws when it starts, and Python is
+    no C++ program: without the library, the first exception would be its end.
+    """
     if "address" not in recipe.options.sanitize:
         return []
-    names = ("libasan.so", "libclang_rt.asan-x86_64.so", "libclang_rt.asan.so")
-    for name in names:
-        result = subprocess.run(
-            [recipe.toolchain.cxx, f"-print-file-name={name}"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        path = Path(result.stdout.strip())
-        if path.is_absolute():
-            return [str(path.resolve())]
-    return []
+    runtimes = ("libasan.so", "libclang_rt.asan-x86_64.so", "libclang_rt.asan.so")
+    runtime = next(filter(None, (_compiler_file(recipe, name) for name in runtimes)), None)
+    library = _compiler_file(recipe, "libstdc++.so.6")
+    return [path for path in (runtime, library) if path]
+
+
+def _compiler_file(recipe: Recipe, name: str) -> str | None:
+    """Full path of a library that the compiler knows; None if it does not."""
+    command = [recipe.toolchain.cxx, f"-print-file-name={name}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    path = Path(result.stdout.strip())
+    return str(path.resolve()) if path.is_absolute() else None
