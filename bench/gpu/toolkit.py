@@ -61,12 +61,14 @@ def library_folders(root: Path) -> list[Path]:
 
 
 def _find_cublas(kit: Toolkit, root: Path) -> None:
-    includes = ("include", "targets/x86_64-linux/include")
-    if any((root / name / "cublas_v2.h").is_file() for name in includes):
+    homes = (root, root / "targets/x86_64-linux")
+    if any(_has_header(home) for home in homes) and any(
+        (home / lib / "libcublas.so").exists() for home in homes for lib in ("lib64", "lib")
+    ):
         return
-    for folder in wheel_folders():
+    for folder in (*homes, *wheel_folders()):
         library = next(folder.glob("lib/libcublas.so*"), None)
-        if library and (folder / "include" / "cublas_v2.h").is_file():
+        if library and _has_header(folder):
             light = next(folder.glob("lib/libcublasLt.so*"))
             kit.definitions["CUDA_cublas_LIBRARY"] = str(library)
             kit.definitions["CUDA_cublasLt_LIBRARY"] = str(light)
@@ -75,6 +77,10 @@ def _find_cublas(kit: Toolkit, root: Path) -> None:
             kit.notes.append(f"cuBLAS from {folder}")
             return
     kit.notes.append(f"no cuBLAS in {root} nor among Python's packages")
+
+
+def _has_header(folder: Path) -> bool:
+    return (folder / "include" / "cublas_v2.h").is_file()
 
 
 def wheel_folders() -> Iterator[Path]:
