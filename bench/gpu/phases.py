@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
@@ -272,6 +273,8 @@ def main(argv: list[str] | None = None) -> int:
     bench = Bench(args.bundle, args.work, args.out, os.environ)
     if unknown := set(bench.wanted) - set(PHASES):
         sys.exit(f"run: no phase {', '.join(sorted(unknown))}: there are {', '.join(PHASES)}")
+    # A run that is told to stop takes its child along and keeps what it has.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     bench.results = facts(bench)
     for name, phase in PHASES.items():
         if name in bench.wanted:
