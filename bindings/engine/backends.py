@@ -96,7 +96,7 @@ def _missing_cuda(options: BuildOptions) -> list[Missing]:
     nvcc = find_nvcc()
     if nvcc is None:
         missing.append(Missing("nvcc, CUDA's compiler", "nvidia-cuda-toolkit", "cuda-toolkit"))
-    elif not _has_cublas(nvcc):
+    elif "CUDA_cublas_LIBRARY" not in dict(options.definitions) and not _has_cublas(nvcc):
         missing.append(Missing("cuBLAS beside nvcc", "libcublas-dev", "libcublas-devel"))
     if not cuda_architectures(options):
         missing.append(Missing("an NVIDIA card, or --cuda-architectures such as 90"))
