@@ -12,8 +12,10 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+import openai
 import pytest
 
 from pannier.engine import Engine
@@ -224,7 +226,7 @@ def test_on_a_gpu_states_live_there_and_experts_in_cpu_memory(vulkan_engine: Eng
                 "the Vulkan engine sees no device: install a driver, software ones included"
             )
         body = request([5, 6, 7, 8], 4, stream=False)
-        assert len(asyncio.run(whole_tokens(server.port, body))) == 4
+        assert len(asyncio.run(completion(server.port, body))["tokens"]) == 4
     [cpu] = [device for device in memory["devices"] if device["type"] == "cpu"]
     [gpu] = gpus
     assert gpu["kv_bytes"] == memory["kv"]["n_cells"] * memory["kv"]["cell_bytes"] > 0
@@ -234,10 +236,56 @@ def test_on_a_gpu_states_live_there_and_experts_in_cpu_memory(vulkan_engine: Eng
     assert memory["total_bytes"] == memory["allocated_bytes"]
 
 
-async def whole_tokens(port: int, body: dict[str, Any]) -> list[int]:
-    """All tokens of a completion that comes in one piece."""
+async def completion(port: int, body: dict[str, Any]) -> Any:
+    """A completion that comes in one piece."""
     async with post(port, "/completion", body) as reader:
         head, _, payload = (await reader.read()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200"), payload
-    tokens: list[int] = json.loads(payload)["tokens"]
-    return tokens
+    return json.loads(payload)
+
+
+def test_the_served_distribution_is_that_of_transformers(server: Server) -> None:
+    """log-probabilities over HTTP against the reference logits; the server's KV cache is f16."""
+    reference = np.load(TINY.parent / "reference.npz")
+    n_vocab = reference["logits"].shape[1]
+    body = request([int(token) for token in reference["prompt"]], 1, stream=False)
+    [row] = asyncio.run(completion(server.port, body | {"n_probs": n_vocab}))[
+        "completion_probabilities"
+    ]
+    got = np.full(n_vocab, np.nan)
+    for candidate in row["top_logprobs"]:
+        got[candidate["id"]] = candidate["logprob"]
+    logits = reference["logits"][-1].astype(np.float64)
+    expected = logits - np.log(np.sum(np.exp(logits)))
+    assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-3
+    assert row["id"] == int(np.argmax(logits))
+
+
+def test_the_openai_client(server: Server) -> None:
+    """The official SDK: models, a chat in one piece and streamed, an error as its exception."""
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none") as client:
+        [model] = client.models.list().data
+        question: list[Any] = [{"role": "user", "content": "Tell me about llamas"}]
+        options: dict[str, Any] = {"temperature": 0, "max_tokens": 24}
+        whole = client.chat.completions.create(model=model.id, messages=question, **options)
+        choice = whole.choices[0]
+        assert choice.message.role == "assistant"
+        assert choice.finish_reason in ("stop", "length")
+        assert whole.usage is not None
+        assert 0 < whole.usage.completion_tokens <= 24
+        chunks = list(
+            client.chat.completions.create(
+                model=model.id,
+                messages=question,
+                stream=True,
+                stream_options={"include_usage": True},
+                **options,
+            )
+        )
+        text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+        assert text == choice.message.content
+        assert chunks[-1].usage == whole.usage
+        with pytest.raises(openai.BadRequestError, match="temperature"):
+            client.chat.completions.create(
+                model=model.id, messages=question, temperature=cast(Any, "hot")
+            )
