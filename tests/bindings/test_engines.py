@@ -10,6 +10,13 @@ from ..conftest import engine_environment, run_python
 from .conftest import DATA, FAMILIES
 
 HERE = Path(__file__).parent
+FUZZ = HERE / "fuzz_context.py"
+
+RUN_FILE = """
+import runpy, sys
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 LEAKS = """
 import ctypes, gc, resource, sys
@@ -141,3 +148,10 @@ def test_our_native_code_is_clean_under_sanitizers(sanitized_engine):
     )
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
     assert " passed" in result.stdout
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_use_never_ends_the_process(cpu_engine, seed):
+    n_ok, n_all = map(int, run_python(cpu_engine, RUN_FILE, str(FUZZ), str(seed)).split())
+    assert n_ok > 50
+    assert n_all > n_ok
