@@ -24,7 +24,7 @@ def describe() -> dict[str, Any]:
         "kernel": platform.release(),
         "system": system(),
         "gpus": gpus(),
-        "nvcc": first_line("nvcc", "--version", last=True),
+        "nvcc": first_line("nvcc", "--version", having="release"),
         "gcc": first_line("g++", "--version"),
         "cmake": first_line("cmake", "--version"),
         "ninja": first_line("ninja", "--version"),
@@ -67,10 +67,10 @@ def system() -> str:
         return platform.system()
 
 
-def first_line(*command: str, last: bool = False) -> str:
-    """The first or the last line that a program prints; "" when it is not there."""
+def first_line(*command: str, having: str = "") -> str:
+    """The first line with `having` in it that a program prints; "" when there is none."""
     lines = answer(list(command)).strip().splitlines()
-    return lines[-1 if last else 0] if lines else ""
+    return next((line for line in lines if having in line), "")
 
 
 def answer(command: list[str]) -> str:

@@ -124,7 +124,7 @@ class Bench:
             "phases": phases,
         }
         text = json.dumps(whole, indent=1)
-        for name, folder in self.names.items():
+        for folder, name in self.names.items():
             text = text.replace(json.dumps(folder)[1:-1], name)
         part = self.file.with_suffix(".part")
         part.write_text(text + "\n")

@@ -94,6 +94,8 @@ def memory(report: pannier.MemoryReport) -> dict[str, Any]:
 
 def driver(path: str, model: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     """How much free memory the first GPU lost, in the driver's words, and what we say of it."""
+    if not gpus():
+        return {}
     with pannier.Model(path, **model) as loaded:
         # A first context: the backend takes memory of its own once.
         with loaded.context(n_ctx=256, n_outputs_max=4) as first:
