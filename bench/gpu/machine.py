@@ -21,7 +21,7 @@ def describe() -> dict[str, Any]:
         "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
         "system": system(),
         "gpus": gpus(),
         "nvcc": first_line("nvcc", "--version", having="release"),
