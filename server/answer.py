@@ -67,7 +67,11 @@ class Run:
         sampling = own_seed(self.wanted.sampling, i)
         choice = Choice(len(self._by_id), prompt, self.wanted, server.pieces)
         id = self.stream.submit(
-            prompt, sampling, max_tokens=self.wanted.max_tokens, n_probs=self.wanted.n_probs
+            prompt,
+            sampling,
+            max_tokens=self.wanted.max_tokens,
+            n_probs=self.wanted.n_probs,
+            whole=self.wanted.whole,
         )
         self._by_id[id] = choice
 

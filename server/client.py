@@ -61,10 +61,19 @@ class RequestStream:
         return len(self._running)
 
     def submit(
-        self, prompt: list[int], sampling: SamplingParams, *, max_tokens: int = -1, n_probs: int = 0
+        self,
+        prompt: list[int],
+        sampling: SamplingParams,
+        *,
+        max_tokens: int = -1,
+        n_probs: int = 0,
+        whole: bool = False,
     ) -> int:
-        """Send a request to the engine; return its id. Raises `ServerError`."""
-        id = self._client._admit(self, prompt, sampling, max_tokens, n_probs)
+        """Send a request to the engine; return its id. Raises `ServerError`.
+
+        `whole` brings all tokens with the last output.
+        """
+        id = self._client._admit(self, prompt, sampling, max_tokens, n_probs, whole)
         self._running.add(id)
         return id
 
@@ -205,11 +214,12 @@ class EngineClient:
         sampling: SamplingParams,
         max_tokens: int,
         n_probs: int,
+        whole: bool,
     ) -> int:
         self.check_alive()
         id = next(self._ids)
         self._streams[id] = stream
-        self._outbox.put(Submit(id, prompt, sampling, max_tokens, n_probs))
+        self._outbox.put(Submit(id, prompt, sampling, max_tokens, n_probs, whole))
         return id
 
     def _forget(self, id: int, *, cancel: bool = False) -> None:

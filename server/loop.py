@@ -24,6 +24,7 @@ from .messages import (
     ToEngine,
     TokenLogprob,
 )
+from .outbox import Outbox
 from .report import memory_report, slots_report
 from .scheduler import Plan, Running, SampledToken, Scheduler
 from .stopwatch import Clock, Stopwatch, monotonic
@@ -47,6 +48,7 @@ class EngineLoop:
         self.clock = clock
         self.watches: dict[int, Stopwatch] = {}
         self.prompts: dict[int, int] = {}
+        self.outbox = Outbox()
         self.stopping = False
 
     def run(self) -> None:
@@ -74,6 +76,8 @@ class EngineLoop:
         if isinstance(message, Submit):
             self.watches[message.id] = Stopwatch(submitted=self.clock())
             self.prompts[message.id] = len(message.prompt)
+            if message.whole:
+                self.outbox.hold(message.id)
             self.send([self.scheduler.submit(message)])
         elif isinstance(message, Cancel):
             self.send([self.scheduler.cancel(message.id)])
@@ -89,7 +93,8 @@ class EngineLoop:
 
     def send(self, outputs: Iterable[Output | None]) -> None:
         """All news of a step in one message, with timings where a request begins or ends."""
-        news = [self.timed(output) for output in outputs if output is not None]
+        timed = (self.timed(output) for output in outputs if output is not None)
+        news = list(self.outbox.pass_on(timed))
         if news:
             self.connection.send(StepOutputs(news))
 

@@ -29,6 +29,8 @@ class Submit:
     """-1: until the end of generation or of the context."""
     n_probs: int = 0
     """Report this many of the most likely tokens with each sampled one."""
+    whole: bool = False
+    """Send one output, the last, with all tokens: nobody reads them before."""
 
 
 @dataclass(frozen=True, slots=True)

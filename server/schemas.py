@@ -123,6 +123,11 @@ class Generation:
     response_fields: tuple[str, ...]
     ping_interval_s: int
 
+    @property
+    def whole(self) -> bool:
+        """Nobody looks at the tokens before the last one: neither a client nor a stop string."""
+        return not self.stream and not self.stops
+
 
 def read_generation(
     body: Body, server: Serving, *, chat: bool = False, stops: tuple[str, ...] = ()

@@ -163,7 +163,7 @@ def _preload(recipe: Recipe) -> list[str]:
 
 def _compiler_file(recipe: Recipe, name: str) -> str | None:
     """Full path of a library that the compiler knows; None if it does not."""
-    command = [recipe.toolchain.cxx, f"-print-file-name={name}"]
+    command = [str(recipe.toolchain.cxx), f"-print-file-name={name}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     path = Path(result.stdout.strip())
     return str(path.resolve()) if path.is_absolute() else None
