@@ -1,5 +1,6 @@
 """The same promises on other engines, each in a process of its own."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,7 @@ import json, sys
 import numpy as np
 import pannier
 
-folder, options = sys.argv[1], json.loads(sys.argv[2])
+folder, options, chunk = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
 reference = np.load(folder + "/reference.npz")
 prompt = [int(token) for token in reference["prompt"]]
 with (
@@ -71,10 +72,13 @@ with (
         n_ctx=256, n_outputs_max=64, n_threads=1, type_k="f32", type_v="f32", flash_attn="off"
     ) as ctx,
 ):
-    batch = pannier.Batch()
-    batch.add(0, prompt, logits=True)
-    ctx.step(batch)
-    logits = np.stack([ctx.logits(row) for row in range(len(prompt))])
+    rows = []
+    for start in range(0, len(prompt), chunk):
+        batch = pannier.Batch()
+        batch.add(0, prompt[start : start + chunk], logits=True)
+        ctx.step(batch)
+        rows += [ctx.logits(row) for row in range(len(batch))]
+    logits = np.stack(rows)
     report = ctx.memory()
     print(json.dumps({
         "error": float(np.linalg.norm(logits - reference["logits"])
@@ -88,7 +92,13 @@ with (
     }))
 """
 
-VULKAN_DEVICE = {"GGML_VK_VISIBLE_DEVICES": "0"}
+# A device index admits a software driver. Where a device can, ggml multiplies matrices in half
+# precision, which alone gives errors of up to 2e-2: what is compared here is single precision.
+VULKAN_DEVICE = {"GGML_VK_VISIBLE_DEVICES": "0", "GGML_VK_DISABLE_F16": "1"}
+
+# Token by token everything is single precision. In a batch ggml-vulkan still copies K and V to
+# half precision before it multiplies them, as they are not contiguous.
+BOUNDS = {1: 1e-4, 48: 2e-3}
 
 
 def test_loading_stepping_and_closing_200_times_grows_memory_by_nothing(cpu_engine):
@@ -99,12 +109,9 @@ def test_loading_stepping_and_closing_200_times_grows_memory_by_nothing(cpu_engi
     assert int(growth) <= 16_000  # 80 bytes a turn
 
 
-def logits(engine, family, **options):
-    import json
-
-    out = run_python(
-        engine, LOGITS, str(DATA / family), json.dumps(options), env=VULKAN_DEVICE, timeout_s=600
-    )
+def logits(engine, family, chunk, **options):
+    arguments = (str(DATA / family), json.dumps(options), str(chunk))
+    out = run_python(engine, LOGITS, *arguments, env=VULKAN_DEVICE, timeout_s=600)
     result = json.loads(out.splitlines()[-1])
     if not result["gpus"]:
         pytest.skip("the Vulkan engine sees no device: install a driver, software ones included")
@@ -112,21 +119,23 @@ def logits(engine, family, **options):
 
 
 @pytest.mark.vulkan
+@pytest.mark.parametrize("chunk", BOUNDS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_logits_on_vulkan_are_those_of_transformers(vulkan_engine, family):
-    result = logits(vulkan_engine, family, n_gpu_layers=99)
-    assert result["error"] < 1e-3
+def test_logits_on_vulkan_are_those_of_transformers(vulkan_engine, family, chunk):
+    result = logits(vulkan_engine, family, chunk, n_gpu_layers=99)
+    assert result["error"] < BOUNDS[chunk]
     assert result["device"]["weights"] > 0
     assert result["device"]["kv"] > 0
     assert result["sum"] == result["allocated"]
 
 
 @pytest.mark.vulkan
+@pytest.mark.parametrize("chunk", BOUNDS)
 @pytest.mark.parametrize("family", ["qwen3moe", "qwen3next"])
-def test_logits_on_vulkan_with_the_experts_in_cpu_memory(vulkan_engine, family):
-    whole = logits(vulkan_engine, family, n_gpu_layers=99)
-    split = logits(vulkan_engine, family, n_gpu_layers=99, experts="cpu")
-    assert split["error"] < 1e-3
+def test_logits_on_vulkan_with_the_experts_in_cpu_memory(vulkan_engine, family, chunk):
+    whole = logits(vulkan_engine, family, chunk, n_gpu_layers=99)
+    split = logits(vulkan_engine, family, chunk, n_gpu_layers=99, experts="cpu")
+    assert split["error"] < BOUNDS[chunk]
     assert split["device"]["weights"] < whole["device"]["weights"]
     assert split["host_weights"] > whole["host_weights"]
     assert split["device"]["kv"] == whole["device"]["kv"] > 0

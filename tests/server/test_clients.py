@@ -217,7 +217,8 @@ def test_memory_names_each_client_and_adds_up(server: Server) -> None:
 @pytest.mark.vulkan
 def test_on_a_gpu_states_live_there_and_experts_in_cpu_memory(vulkan_engine: Engine) -> None:
     """`/memory` of a Vulkan engine, a software device included."""
-    options = ("-c", "1024", "-np", "2", "-ngl", "99", "--cpu-moe")
+    # Mesa's software driver can crash in flash attention.
+    options = ("-c", "1024", "-np", "2", "-ngl", "99", "--cpu-moe", "-fa", "off", "-t", "1")
     with serving(vulkan_engine, *options, env={"GGML_VK_VISIBLE_DEVICES": "0"}) as server:
         memory = server.get("/memory")
         gpus = [device for device in memory["devices"] if device["type"] != "cpu"]
