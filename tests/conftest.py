@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,6 +12,11 @@ import pytest
 
 from pannier.engine import BuildOptions, Engine, ensure_engine
 from pannier.errors import ToolchainError
+
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and their children with
+# them; some tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def engine_or_skip(options: BuildOptions) -> Engine:
