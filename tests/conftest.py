@@ -13,7 +13,6 @@ import pytest
 from pannier.engine import BuildOptions, Engine, ensure_engine
 from pannier.errors import ToolchainError
 
-
 # A shell that runs the tests in the background has them ignore Ctrl-C, and their children with
 # them; some tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
