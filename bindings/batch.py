@@ -49,7 +49,7 @@ class Sampled:
     logprob: float = float("nan")
     """Natural logarithm, from the unmodified logits; NaN unless `n_probs` was asked."""
     top: tuple[tuple[int, float], ...] = ()
-    """(token, logprob), most likely first."""
+    """(token, logprob), most likely first; empty unless `n_probs` was asked."""
 
 
 @dataclass(frozen=True, slots=True)

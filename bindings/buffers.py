@@ -53,11 +53,11 @@ class StepBuffers:
         self.batch.n_tokens = n
         return self.batch, self.step
 
-    def read(self, batch: Batch, step: _ffi.step, n_top: int) -> StepResult:
+    def read(self, batch: Batch, step: _ffi.step) -> StepResult:
         n = step.n_sampled
         seq_ids = batch.seq_ids
         sampled = [
-            Sampled(row, seq_ids[row], token, logprob, self._top(i) if n_top else ())
+            Sampled(row, seq_ids[row], token, logprob, self._top(i) if logprob == logprob else ())
             for i, (row, token, logprob) in enumerate(
                 zip(self.rows[:n], self.sampled[:n], self.logprobs[:n], strict=True)
             )

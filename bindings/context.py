@@ -106,6 +106,7 @@ class Context:
         self.model = model
         self._lib = _ffi.library()
         self._lock = threading.RLock()
+        self._handle_lock = threading.Lock()  # `interrupt` cannot wait for a step to end
         self._handle: _ffi.Handle | None = None
         handle = _ffi.Handle()
         self._lib.check(
@@ -127,7 +128,7 @@ class Context:
     def close(self) -> None:
         """Free the context. Waits for a step in another thread; closing twice does nothing."""
         self.interrupt()
-        with self._lock:
+        with self._lock, self._handle_lock:
             handle, self._handle = self._handle, None
             if handle is not None:
                 self._lib.context_free(handle)
@@ -249,18 +250,19 @@ class Context:
             DecodeError: compute failed or was interrupted; every sequence of the
                 batch is empty now.
         """
+        n_top = min(n_top, self.model.n_vocab)  # there are no more, whatever a client asks for
         with self._lock:
             raw_batch, raw_step = self._buffers.fill(batch, n_top)
             self._lib.check(
                 self._lib.context_step(self.handle, _ffi.byref(raw_batch), _ffi.byref(raw_step))
             )
-            return self._buffers.read(batch, raw_step, n_top)
+            return self._buffers.read(batch, raw_step)
 
     def interrupt(self) -> None:
         """Make a step that runs in another thread end with DecodeError."""
-        handle = self._handle
-        if handle is not None:
-            self._lib.context_interrupt(handle)
+        with self._handle_lock:
+            if self._handle is not None:
+                self._lib.context_interrupt(self._handle)
 
     def logits(self, row: int) -> npt.NDArray[np.float32]:
         """Logits after one row of the last step's batch, [n_vocab] float32, a copy."""

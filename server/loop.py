@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 
 from ..batch import Batch, Sampled
 from ..context import Context
-from ..errors import ArgumentError, CacheFull, DecodeError, PannierError
+from ..errors import PannierError
 from .messages import (
     Answer,
     Cancel,
@@ -47,7 +47,6 @@ class EngineLoop:
         self.scheduler = scheduler
         self.clock = clock
         self.watches: dict[int, Stopwatch] = {}
-        self.prompts: dict[int, int] = {}
         self.outbox = Outbox()
         self.stopping = False
 
@@ -74,8 +73,7 @@ class EngineLoop:
 
     def handle(self, message: ToEngine) -> None:
         if isinstance(message, Submit):
-            self.watches[message.id] = Stopwatch(submitted=self.clock())
-            self.prompts[message.id] = len(message.prompt)
+            self.watches[message.id] = Stopwatch(len(message.prompt), submitted=self.clock())
             if message.whole:
                 self.outbox.hold(message.id)
             self.send([self.scheduler.submit(message)])
@@ -108,9 +106,9 @@ class EngineLoop:
             watch.first_token = now
         watch.n_predicted += len(output.tokens)
         if first or output.finish is not None:
-            output.timings = watch.timings(now, self.prompts[output.id])
+            output.timings = watch.timings(now)
         if output.finish is not None:
-            del self.watches[output.id], self.prompts[output.id]
+            del self.watches[output.id]
         return output
 
     def cancel_all(self) -> None:
@@ -132,7 +130,7 @@ class EngineLoop:
         batch, n_top = self.make_batch(plan)
         try:
             result = self.context.step(batch, n_top)
-        except (CacheFull, DecodeError, ArgumentError) as error:
+        except PannierError as error:
             self.fail_all(plan, error)
             return []
         by_slot = {chunk.request.slot: chunk.request.id for chunk in plan.chunks}

@@ -104,8 +104,38 @@ common_params_sampling chain_params(const pannier_context & ctx, const pannier_s
     return chain;
 }
 
+// llama.cpp's grammar parser and its checks recurse over groups and over rules, without a limit: a
+// client's grammar could overflow the stack. Literals, character classes and comments are skipped.
+void check_grammar_size(const std::string & grammar) {
+    constexpr size_t MAX_BYTES = size_t(1) << 20;
+    constexpr int    MAX_DEPTH = 512;
+    constexpr int    MAX_RULES = 4096;
+    if (grammar.size() > MAX_BYTES) {
+        fail(PANNIER_ERROR_ARGUMENT, "the grammar has %zu bytes; at most %zu are taken", grammar.size(), MAX_BYTES);
+    }
+    int  depth = 0;
+    int  rules = 0;
+    char until = 0;
+    for (size_t i = 0; i < grammar.size(); ++i) {
+        const char c = grammar[i];
+        if (until != 0) {
+            i += c == '\\' && until != '\n';
+            until = c == until ? 0 : until;
+            continue;
+        }
+        until = c == '"' ? '"' : c == '[' ? ']' : c == '#' ? '\n' : 0;
+        depth += (c == '(') - (c == ')');
+        rules += grammar.compare(i, 3, "::=") == 0;
+        if (depth > MAX_DEPTH || rules > MAX_RULES) {
+            fail(PANNIER_ERROR_ARGUMENT, "the grammar nests deeper than %d groups or has more than %d rules", MAX_DEPTH,
+                 MAX_RULES);
+        }
+    }
+}
+
 // common_sampler_init leaks its chain when the grammar is wrong, so it is tried here first.
 void check_grammar(const pannier_model & model, const std::string & grammar) {
+    check_grammar_size(grammar);
     llama_sampler * parsed = nullptr;
     if (grammar.compare(0, 1, "%") != 0) {
         parsed = llama_sampler_init_grammar(model.vocab, grammar.c_str(), "root");

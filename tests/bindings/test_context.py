@@ -163,6 +163,18 @@ def test_a_seed_repeats_and_another_differs(pannier, model, context):
     assert run(1) == run(1) != run(2)
 
 
+@pytest.mark.parametrize(
+    "grammar",
+    [
+        "root ::= " + "(" * 512 + '"a"' + ")" * 512,
+        'root ::= "' + "(" * 5000 + '" | [(\\]"]  # (((' + "(" * 5000,
+        "root ::= r0\n" + "".join(f"r{i} ::= r{i + 1}\n" for i in range(4000)) + 'r4000 ::= "a"',
+    ],
+)
+def test_large_grammars_within_the_limits_are_taken(pannier, context, grammar):
+    context.set_sampler(0, pannier.SamplingParams(grammar=grammar))
+
+
 def test_a_grammar_is_followed(pannier, model, context):
     context.set_sampler(0, pannier.SamplingParams(grammar='root ::= "yes" | "no"'))
     feed, text = model.tokenize("Is it?"), b""
@@ -182,6 +194,9 @@ def test_a_grammar_is_followed(pannier, model, context):
     [
         ({"grammar": "root ::= ("}, "GBNF: .*expecting"),
         ({"grammar": "%llguidance {}"}, "GBNF"),
+        ({"grammar": "root ::= " + "(" * 200_000 + '"a"' + ")" * 200_000}, "512 groups"),
+        ({"grammar": "".join(f"r{i} ::= r{i + 1}\n" for i in range(10_000))}, "4096 rules"),
+        ({"grammar": "root ::= " + '"a" ' * 300_000}, "1200009 bytes"),
         ({"samplers": ("top_k", "magic")}, "magic"),
         ({"logit_bias": {10**6: 1.0}}, "1000000"),
         ({"logit_bias": {1: float("nan")}}, "not a number"),
