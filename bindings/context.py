@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from .buffers import StepBuffers
 from .cores import physical_cores
 from .errors import ArgumentError, ClosedError
 from .memory import KINDS, MemoryReport, MemoryRow
+from .owner import Owner
 from .sampler import native_sampler
 from .sampling import SamplingParams
 from .sequence import Sequence
@@ -27,7 +27,7 @@ MAX_ROWS = 256
 UINT32_MAX = 2**32 - 1
 
 
-class Context:
+class Context(Owner):
     """State of up to `n_parallel` sequences over one model.
 
     Owns native memory: use it as a context manager, or call `close()`. One
@@ -132,21 +132,6 @@ class Context:
             handle, self._handle = self._handle, None
             if handle is not None:
                 self._lib.context_free(handle)
-
-    def __enter__(self) -> Context:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None) is not None:
-            self.close()
 
     # ------------------------------------------------------------ facts
 

@@ -9,13 +9,13 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from . import _ffi
 from .chat import ChatPrompt
 from .context import Context
 from .errors import ArgumentError, ClosedError, ContextError, LoadCancelled
+from .owner import Owner
 from .placement import Override, expert_overrides
 
 Progress = Callable[[float], "bool | None"]
@@ -23,7 +23,7 @@ Progress = Callable[[float], "bool | None"]
 LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
 
 
-class Model:
+class Model(Owner):
     """A GGUF model in memory.
 
     Owns native memory: use it as a context manager, or call `close()`. Closing
@@ -116,21 +116,6 @@ class Model:
             handle, self._handle = self._handle, None
             if handle is not None:
                 self._lib.model_free(handle)
-
-    def __enter__(self) -> Model:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None) is not None:
-            self.close()
 
     def context(self, **options: Any) -> Context:
         """A context over this model; the options are those of `Context`."""

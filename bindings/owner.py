@@ -1,0 +1,35 @@
+"""The lifetime of native memory: a context manager over `close()`."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TypeVar
+
+from . import _ffi
+
+T = TypeVar("T", bound="Owner")
+
+
+class Owner:
+    """Something that owns native memory until it is closed, left or forgotten."""
+
+    _handle: _ffi.Handle | None = None
+
+    def close(self) -> None:
+        """Free it. Closing twice does nothing."""
+        raise NotImplementedError
+
+    def __enter__(self: T) -> T:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self._handle is not None:
+            self.close()
