@@ -1,11 +1,133 @@
-"""Which tensors go where: rows of (tensor name pattern, buffer type)."""
+"""Which tensors go where: rows of (tensor name pattern, device), as files carry them and as
+llama.cpp takes them.
+
+A file's rows are `pannier.placement.*` in its metadata: `version` (1), and three arrays of one
+length, `patterns`, `devices` ("cpu", "gpu" or "auto") and `bytes`, what each row's tensors take.
+A tensor goes by the first row that matches; "auto" is decided at load.
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from .errors import ArgumentError, ModelError
 
 EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 """Names of the routed experts' tensors (llama.cpp, `common/common.h`)."""
 
+REST = "."
+"""The pattern of the last row: whatever is left."""
+
+PREFIX = "pannier.placement."
+VERSION = 1
+MAX_ROWS = 1024
+
+PlacedOn = Literal["cpu", "gpu", "auto"]
 Override = tuple[str, str]
+
+_HARMLESS = re.compile(r"[A-Za-z0-9_.|()\\^$\[\]-]{1,256}")
+"""A file is untrusted and its patterns reach llama.cpp's std::regex, which a repetition can keep
+busy for ever. So rows have none."""
+
+
+@dataclass(frozen=True)
+class PlacementRow:
+    """One row: where the tensors whose names match go."""
+
+    pattern: str
+    device: PlacedOn
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a file says that its tensors go."""
+
+    rows: tuple[PlacementRow, ...]
+
+    @classmethod
+    def of_experts(cls, device: PlacedOn, tensors: Iterable[tuple[str, int]]) -> Placement:
+        """Routed experts on `device`, the rest on the GPU; `tensors` are (name, bytes)."""
+        if device not in get_args(PlacedOn):
+            raise ArgumentError(f"experts on {device!r}: one of {', '.join(get_args(PlacedOn))}")
+        sizes = list(tensors)
+        experts = sum(n_bytes for name, n_bytes in sizes if re.search(EXPERTS, name))
+        rest = sum(n_bytes for _, n_bytes in sizes) - experts
+        rows = [PlacementRow(EXPERTS, device, experts)] if experts else []
+        return cls((*rows, PlacementRow(REST, "gpu", rest)))
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> Placement | None:
+        """What a file's metadata says; None where it says nothing.
+
+        Raises ModelError for rows that are not well formed or of a version that is not known.
+        """
+        if PREFIX + "version" not in metadata:
+            return None
+        if metadata[PREFIX + "version"] != VERSION:
+            raise ModelError(
+                f"{PREFIX}version is {metadata[PREFIX + 'version']!r}, and this pannier knows "
+                f"{VERSION}: use a newer one, or write the placement anew with `pannier place`"
+            )
+        columns = [metadata.get(PREFIX + key) for key in ("patterns", "devices", "bytes")]
+        if not all(_is_list(column) for column in columns):
+            raise ModelError(f"{PREFIX}patterns, devices and bytes must be arrays")
+        lengths = {len(column) for column in columns}  # type: ignore[arg-type]
+        if len(lengths) != 1 or max(lengths) > MAX_ROWS:
+            raise ModelError(
+                f"{PREFIX}patterns, devices and bytes have {sorted(lengths)} entries: they must "
+                f"be as many each, {MAX_ROWS} at most"
+            )
+        return cls(tuple(_row(*row) for row in zip(*columns)))  # type: ignore[arg-type]
+
+    def to_metadata(self) -> dict[str, Any]:
+        """The metadata that says this, less the prefix "pannier."."""
+        return {
+            PREFIX + "version": VERSION,
+            PREFIX + "patterns": [row.pattern for row in self.rows],
+            PREFIX + "devices": [row.device for row in self.rows],
+            PREFIX + "bytes": [row.n_bytes for row in self.rows],
+        }
+
+    def device_of(self, name: str) -> PlacedOn:
+        """Where one tensor goes."""
+        matching = (row.device for row in self.rows if re.search(row.pattern, name))
+        return next(matching, "gpu")
+
+    def bytes_on(self, device: PlacedOn) -> int:
+        """Sum of the rows on a device."""
+        return sum(row.n_bytes for row in self.rows if row.device == device)
+
+    def overrides(self, auto: PlacedOn) -> list[Override]:
+        """llama.cpp's overrides; rows with the device "auto" go to `auto`."""
+        on_cpu = ("cpu", "auto") if auto == "cpu" else ("cpu",)
+        return [(row.pattern, "CPU") for row in self.rows if row.device in on_cpu]
+
+
+def _is_list(column: object) -> bool:
+    return isinstance(column, Sequence) and not isinstance(column, (str, bytes))
+
+
+def _row(pattern: object, device: object, n_bytes: object) -> PlacementRow:
+    if not isinstance(pattern, str) or not _HARMLESS.fullmatch(pattern):
+        raise ModelError(
+            f"{PREFIX}patterns holds {pattern!r}: a pattern is made of letters, digits and "
+            ". | ( ) [ ] ^ $ \\ - _, without repetitions"
+        )
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ModelError(f"{PREFIX}patterns holds {pattern!r}: {error}") from error
+    if device not in get_args(PlacedOn):
+        raise ModelError(
+            f"{PREFIX}devices holds {device!r}: one of {', '.join(get_args(PlacedOn))}"
+        )
+    if not isinstance(n_bytes, int) or n_bytes < 0:
+        raise ModelError(f"{PREFIX}bytes holds {n_bytes!r}: a number of bytes")
+    return PlacementRow(pattern, device, n_bytes)  # type: ignore[arg-type]
 
 
 def expert_overrides(*, cpu_moe: bool = False, n_cpu_moe: int = 0) -> list[Override]:
