@@ -1,0 +1,56 @@
+"""A model file that has been checked, to be read without the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .header import TensorInfo
+from .shards import read_set
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a GGUF file, or a split set of them, says about itself."""
+
+    path: Path
+    """The file that was opened, the first one of a set."""
+    shards: tuple[Path, ...]
+    """All files of the set."""
+    version: int
+    metadata: Mapping[str, object]
+    """Values of the first file: numbers, `str`, and sequences for arrays (`arrays.py`)."""
+    types: Mapping[str, str]
+    """GGUF's word for the type of each value of `metadata`."""
+    tensors: tuple[TensorInfo, ...]
+    """In file order over all shards."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(tensor.n_bytes for tensor in self.tensors)
+
+    @property
+    def architecture(self) -> str:
+        """llama.cpp's name of the architecture, e.g. "qwen3next"."""
+        return str(self.metadata.get("general.architecture", ""))
+
+
+def open_model_file(path: str | os.PathLike[str]) -> ModelFile:
+    """Check a GGUF file and the others of its split set, and return what they say.
+
+    Nothing native sees the file, and no weight is read. Raises ModelError for a file that is
+    missing, damaged, or made to hurt a loader; the message names the field and its value.
+    """
+    headers = read_set(Path(path))
+    first = headers[0]
+    return ModelFile(
+        path=first.path,
+        shards=tuple(header.path for header in headers),
+        version=first.version,
+        metadata=first.metadata,
+        types=first.types,
+        tensors=tuple(tensor for header in headers for tensor in header.tensors),
+    )

@@ -1,0 +1,82 @@
+"""Where the strings of an array are: each begins with its length, so they are a chain.
+
+A vocabulary is a chain of 150,000 links, and walking it is most of what reading a header costs.
+But lengths below 256 are one byte and seven zeros, and text has no zeros: so numpy finds all
+places that look like a length, and a place counts only if the string before it ends there. That
+is the walk's own rule, checked for a whole window at once. Where it fails, strings are walked.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+
+import numpy as np
+import numpy.typing as npt
+
+from .arrays import StringArray
+
+_WINDOW = 1 << 18
+_length_at = struct.Struct("<Q").unpack_from
+
+Ints = npt.NDArray[np.int64]
+_NONE: Ints = np.empty(0, np.int64)
+
+
+def read_strings(data: mmap.mmap, position: int, n: int, end: int) -> tuple[StringArray, int]:
+    """The `n` strings from `position` on, and the position after them.
+
+    The caller has made sure that 8 * n bytes fit. Raises ValueError with the number of the
+    string that does not end before `end`.
+    """
+    starts = np.empty(n, np.int64)
+    lengths = np.empty(n, np.int64)
+    filled, has_nul, n_walk = 0, False, 64
+    while filled < n:
+        heads, sizes, nul = _guess(data, position, n - filled, end)
+        if not len(heads):
+            heads, sizes, nul = _walk(data, position, min(n_walk, n - filled), end, filled)
+            n_walk *= 2  # a file in which guessing is of no use is walked
+        starts[filled : filled + len(heads)] = heads + 8
+        lengths[filled : filled + len(heads)] = sizes
+        filled += len(heads)
+        has_nul |= nul
+        position = int(heads[-1] + 8 + sizes[-1])
+    return StringArray(data, starts, lengths, has_nul), position
+
+
+def _guess(data: mmap.mmap, position: int, n: int, end: int) -> tuple[Ints, Ints, bool]:
+    """Positions and lengths of up to `n` strings in one window, as far as they are certain."""
+    if end - position < 16:
+        return _NONE, _NONE, False
+    window = np.frombuffer(data, np.uint8, min(_WINDOW, end - position), position)
+    text = np.flatnonzero(window)
+    heads = text[:-1][np.diff(text) == 8][:n]
+    if not len(heads) or heads[0] != 0:
+        return _NONE, _NONE, False
+    sizes = window[heads].astype(np.int64)
+    ends = heads + 8 + sizes
+    linked = ends[:-1] == heads[1:]
+    n = len(heads) if linked.all() else int(linked.argmin()) + 1
+    if ends[n - 1] > len(window):
+        n -= 1
+    if not n:
+        return _NONE, _NONE, False
+    n_zeros = int(ends[n - 1]) - int(text.searchsorted(ends[n - 1]))
+    return heads[:n] + position, sizes[:n], n_zeros != 7 * n
+
+
+def _walk(data: mmap.mmap, position: int, n: int, end: int, first: int) -> tuple[Ints, Ints, bool]:
+    """Positions and lengths of `n` strings, one after the other."""
+    heads, sizes, has_nul = [], [], False
+    for i in range(n):
+        if position + 8 > end:
+            raise ValueError(first + i)
+        (size,) = _length_at(data, position)
+        if size > end - position - 8:
+            raise ValueError(first + i)
+        heads.append(position)
+        sizes.append(size)
+        position += 8 + size
+        has_nul = has_nul or data.find(b"\0", position - size, position) >= 0
+    return np.array(heads, np.int64), np.array(sizes, np.int64), has_nul
