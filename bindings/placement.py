@@ -2,8 +2,9 @@
 llama.cpp takes them.
 
 A file's rows are `pannier.placement.*` in its metadata: `version` (1), and three arrays of one
-length, `patterns`, `devices` ("cpu", "gpu" or "auto") and `bytes`, what each row's tensors take.
-A tensor goes by the first row that matches; "auto" is decided at load.
+length, `patterns`, `devices` and `bytes`, what each row's tensors take. A tensor goes by the
+first row that matches. Devices are "cpu", "gpu", "auto" (decided at load), and "input": tables
+that are read row by row, which llama.cpp keeps in CPU memory wherever the layers are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from .errors import ArgumentError, ModelError
 EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 """Names of the routed experts' tensors (llama.cpp, `common/common.h`)."""
 
+INPUT = r"^(token_embd|token_embd_norm|position_embd|token_types|per_layer_token_embd)\."
+"""Names of the input layer's tensors (llama.cpp, `src/llama-arch.cpp`, LLM_TENSOR_LAYER_INPUT)."""
+
 REST = "."
 """The pattern of the last row: whatever is left."""
 
@@ -25,7 +29,8 @@ PREFIX = "pannier.placement."
 VERSION = 1
 MAX_ROWS = 1024
 
-PlacedOn = Literal["cpu", "gpu", "auto"]
+ExpertsOn = Literal["cpu", "gpu", "auto"]
+PlacedOn = Literal["cpu", "gpu", "auto", "input"]
 Override = tuple[str, str]
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_.|()\\^$\[\]-]{1,256}")
@@ -49,15 +54,22 @@ class Placement:
     rows: tuple[PlacementRow, ...]
 
     @classmethod
-    def of_experts(cls, device: PlacedOn, tensors: Iterable[tuple[str, int]]) -> Placement:
-        """Routed experts on `device`, the rest on the GPU; `tensors` are (name, bytes)."""
-        if device not in get_args(PlacedOn):
-            raise ArgumentError(f"experts on {device!r}: one of {', '.join(get_args(PlacedOn))}")
-        sizes = list(tensors)
-        experts = sum(n_bytes for name, n_bytes in sizes if re.search(EXPERTS, name))
-        rest = sum(n_bytes for _, n_bytes in sizes) - experts
-        rows = [PlacementRow(EXPERTS, device, experts)] if experts else []
-        return cls((*rows, PlacementRow(REST, "gpu", rest)))
+    def of_experts(
+        cls, device: ExpertsOn, tensors: Iterable[tuple[str, int]], *, tied: bool = False
+    ) -> Placement:
+        """Routed experts on `device`, the rest on the GPU; `tensors` are (name, bytes).
+
+        tied: the token embeddings are the output matrix too, so the GPU has a copy of them.
+        """
+        if device not in get_args(ExpertsOn):
+            raise ArgumentError(f"experts on {device!r}: one of {', '.join(get_args(ExpertsOn))}")
+        patterns: list[tuple[str, PlacedOn]] = [(EXPERTS, device), (INPUT, "input"), (REST, "gpu")]
+        sizes = dict.fromkeys((pattern for pattern, _ in patterns), 0)
+        for name, n_bytes in tensors:
+            sizes[next(pattern for pattern in sizes if re.search(pattern, name))] += n_bytes
+            if tied and name == "token_embd.weight":
+                sizes[REST] += n_bytes
+        return cls(tuple(PlacementRow(*row, sizes[row[0]]) for row in patterns if sizes[row[0]]))
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Placement | None:
@@ -81,7 +93,7 @@ class Placement:
                 f"{PREFIX}patterns, devices and bytes have {sorted(lengths)} entries: they must "
                 f"be as many each, {MAX_ROWS} at most"
             )
-        return cls(tuple(_row(*row) for row in zip(*columns)))  # type: ignore[arg-type]
+        return cls(tuple(_row(*row) for row in zip(*columns, strict=True)))  # type: ignore[arg-type]
 
     def to_metadata(self) -> dict[str, Any]:
         """The metadata that says this, less the prefix "pannier."."""

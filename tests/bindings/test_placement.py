@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pannier.errors import ModelError
-from pannier.placement import EXPERTS, PREFIX, REST, Placement, PlacementRow
+from pannier.placement import EXPERTS, INPUT, PREFIX, REST, Placement, PlacementRow
 from pannier.roles import role_of
 
 TENSORS = [("token_embd.weight", 10), ("blk.0.ffn_up_exps.weight", 70), ("blk.0.attn_q.weight", 5)]
@@ -15,7 +15,11 @@ TENSORS = [("token_embd.weight", 10), ("blk.0.ffn_up_exps.weight", 70), ("blk.0.
 
 def test_it_survives_the_metadata() -> None:
     placement = Placement.of_experts("cpu", TENSORS)
-    assert placement.rows == (PlacementRow(EXPERTS, "cpu", 70), PlacementRow(REST, "gpu", 15))
+    assert placement.rows == (
+        PlacementRow(EXPERTS, "cpu", 70),
+        PlacementRow(INPUT, "input", 10),
+        PlacementRow(REST, "gpu", 5),
+    )
     assert Placement.from_metadata(placement.to_metadata()) == placement
     assert Placement.from_metadata({"general.name": "x"}) is None
 
@@ -32,7 +36,12 @@ def test_overrides_follow_the_devices() -> None:
     auto = Placement.of_experts("auto", TENSORS)
     assert (auto.overrides("cpu"), auto.overrides("gpu")) == ([(EXPERTS, "CPU")], [])
     assert auto.device_of("blk.3.ffn_gate_exps.weight") == "auto"
-    assert auto.bytes_on("gpu") == 15
+    assert auto.bytes_on("gpu") == 5
+
+
+def test_tied_embeddings_are_copied_to_the_gpu() -> None:
+    tied = Placement.of_experts("cpu", TENSORS, tied=True)
+    assert (tied.bytes_on("input"), tied.bytes_on("gpu")) == (10, 15)
 
 
 def rows(**changed: Any) -> dict[str, Any]:
