@@ -24,6 +24,7 @@ LOG_CALLBACK = c.CFUNCTYPE(None, c.c_int, c.c_char_p, c.c_void_p)
 PROGRESS_CALLBACK = c.CFUNCTYPE(c.c_bool, c.c_float, c.c_void_p)
 
 _I32P = c.POINTER(c.c_int32)
+_I64P = c.POINTER(c.c_int64)
 _F32P = c.POINTER(c.c_float)
 _TEXTS = c.POINTER(c.c_char_p)
 
@@ -36,6 +37,17 @@ class int32_arg(c.c_int32):
         number = c.c_int32(value)
         if number.value != value:
             raise errors.ArgumentError(f"{value} is no 32-bit number")
+        return number
+
+
+class int64_arg(c.c_int64):
+    """An int64 argument, likewise."""
+
+    @classmethod
+    def from_param(cls, value: int) -> c.c_int64:
+        number = c.c_int64(value)
+        if number.value != value:
+            raise errors.ArgumentError(f"{value} is no 64-bit number")
         return number
 
 
@@ -233,6 +245,50 @@ class memory_row(Struct):
     ]
 
 
+class quant_model(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("architecture", c.c_char_p),
+        ("n_layer", c.c_int32),
+        ("n_embd", c.c_int32),
+        ("n_ff", c.c_int32),
+        ("n_head", c.c_int32),
+        ("n_head_kv", c.c_int32),
+        ("n_expert", c.c_int32),
+        ("n_embd_head_k", c.c_int32),
+        ("n_embd_head_v", c.c_int32),
+    ]
+
+
+class quant_recipe(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("ftype", c.c_int32),
+        ("has_imatrix", c.c_int32),
+        ("pure", c.c_int32),
+        ("output_type", c.c_char_p),
+        ("token_embedding_type", c.c_char_p),
+        ("n_overrides", c.c_int32),
+        ("override_patterns", _TEXTS),
+        ("override_types", _TEXTS),
+    ]
+
+
+class quant_tensor(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("name", c.c_char_p),
+        ("type", c.c_char_p),
+        ("ne0", c.c_int64),
+        ("ne1", c.c_int64),
+        ("ne2", c.c_int64),
+        ("ne3", c.c_int64),
+        ("target", c.c_char_p),
+        ("allowed", c.c_int32),
+        ("needs_imatrix", c.c_int32),
+    ]
+
+
 # (name, restype, argtypes): every function of pannier.h. A status is c_int.
 _HANDLE = c.c_void_p
 _OUT_TEXT = c.POINTER(c.c_void_p)
@@ -278,6 +334,25 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     ("sampler_clear", c.c_int, [_HANDLE, int32_arg]),
     ("context_memory", c.c_int, [_HANDLE, c.POINTER(memory_row), int32_arg, _I32P]),
     ("allocations", c.c_int, [c.POINTER(memory_row), int32_arg, _I32P]),
+    (
+        "quant_choose",
+        c.c_int,
+        [c.POINTER(quant_model), c.POINTER(quant_recipe), c.POINTER(quant_tensor), int32_arg],
+    ),
+    ("quant_row_bytes", c.c_int, [c.c_char_p, int64_arg, _I64P]),
+    (
+        "quantize",
+        c.c_int,
+        [
+            *(c.c_char_p, c.c_void_p, int64_arg, int64_arg, c.c_void_p),
+            *(int32_arg, c.c_void_p, c.c_size_t, _I64P),
+        ],
+    ),
+    (
+        "dequantize",
+        c.c_int,
+        [c.c_char_p, c.c_void_p, c.c_size_t, int64_arg, int64_arg, int32_arg, c.c_void_p],
+    ),
 ]
 
 _EXCEPTIONS: dict[int, type[errors.PannierError]] = {
@@ -373,6 +448,7 @@ Handle = c.c_void_p
 byref = c.byref
 buffer = c.create_string_buffer
 int32 = c.c_int32
+int64 = c.c_int64
 size = c.c_size_t
 
 
@@ -418,3 +494,8 @@ def float32_pointer(address: int) -> Any:
 def memory_rows_of(n: int) -> Any:
     """A C array of n memory rows that know their size."""
     return (memory_row * n)(*(memory_row() for _ in range(n)))
+
+
+def quant_tensors_of(rows: Sequence[quant_tensor]) -> Any:
+    """A C array of tensors."""
+    return (quant_tensor * len(rows))(*rows)

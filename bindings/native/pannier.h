@@ -323,6 +323,64 @@ PANNIER_API int pannier_context_memory(const struct pannier_context * ctx, struc
 // kept at the allocator. An unpatched engine has none: PANNIER_ERROR_ARGUMENT.
 PANNIER_API int pannier_allocations(struct pannier_memory_row * rows, int32_t capacity, int32_t * n_rows);
 
+// ---------------------------------------------------------------- quantising
+//
+// Types go by ggml's names, in capitals or not: "F16", "Q4_K", "iq2_xxs".
+
+// What llama.cpp's recipes ask of a model.
+struct pannier_quant_model {
+    size_t       size;
+    const char * architecture; // GGUF's general.architecture
+    int32_t      n_layer;      // MTP blocks included
+    int32_t      n_embd;
+    int32_t      n_ff;
+    int32_t      n_head;       // of the first layer, as n_head_kv
+    int32_t      n_head_kv;
+    int32_t      n_expert;
+    int32_t      n_embd_head_k;
+    int32_t      n_embd_head_v;
+};
+
+struct pannier_quant_recipe {
+    size_t               size;
+    int32_t              ftype;                // llama_ftype
+    int32_t              has_imatrix;
+    int32_t              pure;                 // one type for all
+    const char *         output_type;          // NULL: as the recipe says
+    const char *         token_embedding_type; // NULL: as the recipe says
+    int32_t              n_overrides;
+    const char * const * override_patterns;    // regular expressions over tensor names
+    const char * const * override_types;
+};
+
+struct pannier_quant_tensor {
+    size_t       size;
+    const char * name;
+    const char * type;          // what it is now
+    int64_t      ne0;           // row length; the other dimensions are 1 where there are fewer
+    int64_t      ne1;
+    int64_t      ne2;
+    int64_t      ne3;
+    const char * target;        // out: the type chosen, its own if it is not allowed
+    int32_t      allowed;       // out: whether llama.cpp quantises this tensor at all
+    int32_t      needs_imatrix; // out: whether the target is refused without an importance matrix
+};
+
+// Chooses the type of each tensor as llama-quantize would. All tensors of the model, in any order.
+PANNIER_API int pannier_quant_choose(const struct pannier_quant_model * model,
+                                     const struct pannier_quant_recipe * recipe,
+                                     struct pannier_quant_tensor * tensors, int32_t n_tensors);
+// Bytes of one row.
+PANNIER_API int pannier_quant_row_bytes(const char * type, int64_t n_per_row, int64_t * n_bytes);
+// One matrix [n_rows, n_per_row] to bytes; `imatrix` is [n_per_row] or NULL. `n_bad` counts values
+// that are NaN or infinite: where there are any, the bytes are of no use.
+PANNIER_API int pannier_quantize(const char * type, const float * values, int64_t n_rows, int64_t n_per_row,
+                                 const float * imatrix, int32_t n_threads, uint8_t * bytes, size_t capacity,
+                                 int64_t * n_bad);
+// And back: `values` has room for [n_rows, n_per_row].
+PANNIER_API int pannier_dequantize(const char * type, const uint8_t * bytes, size_t n_bytes, int64_t n_rows,
+                                   int64_t n_per_row, int32_t n_threads, float * values);
+
 #ifdef __cplusplus
 }
 #endif
