@@ -15,8 +15,8 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from families import CHECKPOINTS, LLAMA3_SPLIT, SENTENCEPIECE_VOCAB, VOCAB, Checkpoint
+
 HERE = Path(__file__).resolve().parent
-VOCAB = 320
-SENTENCEPIECE_VOCAB = 384
 PROMPT_TOKENS = 48
 GREEDY_TOKENS = 32
 MIN_MARGIN = 0.05
@@ -47,119 +47,15 @@ cart, and the cart had taken the longer road, and they would arrive tomorrow or 
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 BOS = "<|begin_of_text|>"
 """Only where the tokenizer puts it before every text, as Llama's does."""
+FINAL_NORMS = {
+    "model.norm.weight", "model.norm_f.weight", "backbone.norm_f.weight",
+    "model.final_layernorm.weight",
+}
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + "
     "message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-
-QWEN2_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-LLAMA3_SPLIT = QWEN2_SPLIT.replace(r"\p{N}|", r"\p{N}{1,3}|", 1)
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a tiny checkpoint is made from."""
-
-    name: str
-    architecture: str
-    split: str | None
-    """Regex of the byte-level BPE pre-tokenizer; None makes a SentencePiece model."""
-    seed: int
-    store: torch.dtype
-    """Type of the weights on disk. The reference always computes with them in float32."""
-    config: dict[str, Any]
-    centred_norms: bool = False
-    """Whether the architecture's RMS norms multiply by 1 + weight."""
-    embedding_gain: float = 3.0
-    """Length of an embedding row. As an output matrix, tied, it spreads logits by as much."""
-    norm_means: dict[str, float] = field(default_factory=dict)
-    """Mean factor of the norms of a kind where it is not 1."""
-
-
-COMMON = {
-    "vocab_size": VOCAB,
-    "hidden_size": 32,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 64,
-    "max_position_embeddings": 4096,
-    "rms_norm_eps": 1e-6,
-    "bos_token_id": None,
-    "pad_token_id": 0,
-    "eos_token_id": 2,
-}
-MOE = {
-    "num_experts": 8,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 32,
-    "norm_topk_prob": True,
-    "intermediate_size": 64,
-    "tie_word_embeddings": False,
-}
-
-CHECKPOINTS = (
-    Checkpoint(
-        "qwen3next", "Qwen3NextForCausalLM", QWEN2_SPLIT, 1, torch.bfloat16,
-        COMMON | MOE | {
-            "num_hidden_layers": 4,
-            "shared_expert_intermediate_size": 32,
-            "linear_key_head_dim": 16,
-            "linear_value_head_dim": 16,
-            "linear_num_key_heads": 2,
-            "linear_num_value_heads": 4,
-            "linear_conv_kernel_dim": 4,
-            "rope_parameters": {
-                "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25,
-            },
-        },
-        centred_norms=True,
-    ),
-    Checkpoint(
-        "qwen3moe", "Qwen3MoeForCausalLM", QWEN2_SPLIT, 3, torch.bfloat16,
-        COMMON | MOE | {
-            "num_hidden_layers": 3,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
-        },
-    ),
-    Checkpoint(
-        "gemma3", "Gemma3ForCausalLM", None, 9, torch.bfloat16,
-        COMMON | {
-            "vocab_size": SENTENCEPIECE_VOCAB,
-            # llama.cpp takes every sixth layer of Gemma3 as a global one
-            "num_hidden_layers": 6,
-            "intermediate_size": 64,
-            "sliding_window": 16,
-            "query_pre_attn_scalar": 64,
-            "eos_token_id": 1,
-            "bos_token_id": 2,
-        },
-        centred_norms=True,
-        # Embeddings are small and attention sharp, or greedy text would repeat one token:
-        # Gemma scales the first by sqrt(hidden_size) and bounds what each layer adds. MLPs add
-        # little: llama.cpp's CPU GELU is a table in half precision, good to about 5e-4.
-        embedding_gain=0.75,
-        norm_means={
-            "q_norm": 1.7,
-            "k_norm": 1.7,
-            "post_attention_layernorm": 2.0,
-            "post_feedforward_layernorm": 0.3,
-        },
-    ),
-    Checkpoint(
-        "llama", "LlamaForCausalLM", LLAMA3_SPLIT, 13, torch.float32,
-        COMMON | {
-            "num_hidden_layers": 4,
-            "intermediate_size": 64,
-            "bos_token_id": 3,
-            "tie_word_embeddings": True,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
-        },
-    ),
 )
 
 
@@ -254,10 +150,17 @@ def build_model(checkpoint: Checkpoint) -> Any:
     model = model_class(model_class.config_class(**checkpoint.config)).float().eval()
     generator = torch.Generator().manual_seed(checkpoint.seed)
     with torch.no_grad():
-        for name, weight in sorted(model.named_parameters()):
+        for name, weight in sorted(weights_of(model)):
             value = draw(name, weight.shape, generator, checkpoint)
             weight.copy_(value.to(checkpoint.store))
     return model
+
+
+def weights_of(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters, and buffers that are stored, such as a router's correction bias."""
+    yield from model.named_parameters()
+    stored = model.state_dict().keys()
+    yield from ((name, buffer) for name, buffer in model.named_buffers() if name in stored)
 
 
 def draw(
@@ -265,7 +168,7 @@ def draw(
 ) -> torch.Tensor:
     """One random weight, scaled for its place in the model."""
     noise = torch.randn(shape, generator=generator)
-    if name.endswith("norm.weight"):
+    if name.endswith(("norm.weight", "norm_f.weight")):
         centred = checkpoint.centred_norms and "linear_attn" not in name
         return draw_norm(name, noise, checkpoint) - (1.0 if centred else 0.0)
     if name.endswith("A_log"):
@@ -285,7 +188,7 @@ def draw(
 
 def draw_norm(name: str, noise: torch.Tensor, checkpoint: Checkpoint) -> torch.Tensor:
     """What the norm multiplies by: about 1, or the checkpoint's own mean for this norm."""
-    if name == "model.norm.weight":
+    if name in FINAL_NORMS:
         # Mixed signs keep tied embeddings from echoing their input; the gain keeps the spread.
         return (1.0 + noise) * 3.0 / checkpoint.embedding_gain
     kind = name.split(".")[-2]
@@ -339,19 +242,67 @@ def save_weights(folder: Path, checkpoint: Checkpoint, model: Any) -> None:
     model.to(checkpoint.store).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     weights = load_file(folder / "model.safetensors")
+    for pattern, replacement in checkpoint.hub_names.items():
+        weights = {re.sub(pattern, replacement, name): weights[name] for name in weights}
+    if checkpoint.mxfp4_experts:
+        weights = dict(mxfp4_experts(weights))
+    save_hub_config(folder / "config.json", checkpoint)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def save_hub_config(path: Path, checkpoint: Checkpoint) -> None:
+    """Put into config.json what transformers leaves out or writes in its own way."""
+    changes = dict(checkpoint.hub)
+    if checkpoint.mxfp4_experts:
+        changes["quantization_config"] = {
+            "quant_method": "mxfp4",
+            "modules_to_not_convert": [
+                "model.layers.*.self_attn", "model.layers.*.mlp.router",
+                "model.embed_tokens", "lm_head",
+            ],
+        }
+    if changes:
+        config = json.loads(path.read_text()) | changes
+        write_json(path, {key: value for key, value in config.items() if value is not None})
+
+
+def mxfp4_experts(weights: dict[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Expert matrices as gpt-oss stores them: transposed, [experts, rows, blocks, 16] bytes
+    of two codes each, low nibble first, and [experts, rows, blocks] exponents."""
+    for name, weight in weights.items():
+        if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            blocks, scales = quantize_mxfp4(weight.float().transpose(1, 2))
+            yield f"{name}_blocks", blocks
+            yield f"{name}_scales", scales
+        else:
+            yield name, weight
+
+
+def quantize_mxfp4(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """OCP Microscaling 1.0: E2M1 codes that share a power of two per 32 of a row."""
+    grouped = weight.reshape(*weight.shape[:-1], -1, 32)
+    exponent = torch.floor(torch.log2(grouped.abs().amax(-1))) - 2
+    values = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
+    scaled = grouped / torch.exp2(exponent)[..., None]
+    codes = (scaled.abs()[..., None] - values).abs().argmin(-1) + 8 * (scaled < 0)
+    low, high = codes[..., 0::2], codes[..., 1::2]
+    return (low | high << 4).to(torch.uint8), (exponent + 127).to(torch.uint8)
 
 
 def load_reference_model(folder: Path) -> Any:
     """The checkpoint as transformers reads it back from disk, in float32."""
     config = json.loads((folder / "config.json").read_text())
     model_class = getattr(transformers, config["architectures"][0])
+    options: dict[str, Any] = {}
+    if "quantization_config" in config:
+        options["quantization_config"] = transformers.Mxfp4Config(dequantize=True)
     return model_class.from_pretrained(
         folder,
         dtype=torch.float32,
         attn_implementation="eager",
         experts_implementation="eager",
-    ).eval()
+        **options,
+    ).float().eval()
 
 
 def make(checkpoint: Checkpoint, out: Path) -> None:
