@@ -238,7 +238,7 @@ def _check_matrix(values: NDArray[np.float32], dtype: type[np.float32], name: st
 def _output(out: Buffer | None, n_rows: int, n_bytes: int) -> NDArray[np.uint8]:
     if out is None:
         return np.empty((n_rows, n_bytes), dtype=np.uint8)
-    view = memoryview(out)
+    view = out.data if isinstance(out, np.ndarray) else out
     if view.readonly or not view.c_contiguous or view.nbytes != n_rows * n_bytes:
         raise ArgumentError(
             f"out has {view.nbytes} bytes; it must have {n_rows * n_bytes}, writable and contiguous"

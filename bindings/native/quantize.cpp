@@ -72,6 +72,29 @@ int64_t count_bad(const float * values, int64_t n) {
     return std::count_if(values, values + n, [](float value) { return !std::isfinite(value); });
 }
 
+// The largest magnitude, NaN above infinity above all numbers: so their bits are ordered, and
+// integers are compared many at once.
+float largest(const float * values, int64_t n) {
+    int32_t bits = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        int32_t value;
+        std::memcpy(&value, values + i, sizeof(value));
+        bits = std::max(bits, value & INT32_MAX);
+    }
+    float result;
+    std::memcpy(&result, &bits, sizeof(result));
+    return result;
+}
+
+// Blocks have a scale in half precision: none holds more than 65504 * 127 * 32 (Q6_K). Searching for
+// the scale, ggml sums products of a weight and three values, and aborts when that overflows.
+bool overflows(ggml_type type, float value, float weight) {
+    if (!ggml_is_quantized(type) || type == GGML_TYPE_MXFP4) {
+        return false;
+    }
+    return value > 3e8F || double(weight) * std::pow(double(value), 3.0) > 1e30;
+}
+
 } // namespace
 
 ggml_type tensor_type(const char * name) {
@@ -146,16 +169,23 @@ int pannier_quantize(const char * type, const float * values, int64_t n_rows, in
         check_room("a buffer", n_rows, row_size, capacity);
         check_imatrix(target, imatrix, n_per_row);
 
-        ggml_quantize_init(target); // builds tables: not in a thread, where it could not fail
+        ggml_quantize_init(target); // builds tables, once
+        const float          weight = imatrix == nullptr ? 0 : largest(imatrix, n_per_row);
         std::atomic<int64_t> bad{ 0 };
         std::atomic<bool>    overflow{ false };
         for_row_chunks(n_rows, n_per_row, n_threads, [&](int64_t row, int64_t n) {
             const float * from = values + row * n_per_row;
             uint8_t *     to   = bytes + size_t(row) * row_size;
-            bad += count_bad(from, n * n_per_row);
-            if (bad == 0 && !overflow) {
+            const float   peak = largest(from, n * n_per_row);
+            if (!std::isfinite(peak)) {
+                bad += count_bad(from, n * n_per_row);
+            } else if (overflows(target, peak, weight)) {
+                overflow = true;
+            } else if (bad == 0 && !overflow) {
                 const size_t size = ggml_quantize_chunk(target, from, to, 0, n, n_per_row, imatrix);
-                overflow          = overflow || !ggml_validate_row_data(target, to, size);
+                if (!ggml_validate_row_data(target, to, size)) {
+                    overflow = true;
+                }
             }
         });
         *n_bad = bad;
