@@ -1,6 +1,6 @@
 """Hugging Face checkpoint to GGUF.
 
-path = convert("./Qwen3-Next", "q.gguf", type="bf16")
+path = convert("./Qwen3-Next", "q.gguf", quant="Q4_K_M", experts="cpu")
 """
 
 from __future__ import annotations
@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .converter import ConvertProgress, Plan, convert, plan
+    from .converter import convert, plan
     from .demo import demo_model
+    from .table import ConvertProgress, Plan, TensorPlan
 
-__all__ = ["ConvertProgress", "Plan", "convert", "demo_model", "plan"]
+__all__ = ["ConvertProgress", "Plan", "TensorPlan", "convert", "demo_model", "plan"]
+
+_MODULES = {"convert": "converter", "plan": "converter", "demo_model": "demo"}
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +24,4 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(".demo" if name == "demo_model" else ".converter", __name__), name)
+    return getattr(import_module(f".{_MODULES.get(name, 'table')}", __name__), name)

@@ -1,61 +1,32 @@
-"""The conversion itself: check, run llama.cpp's conversion in a child process, rename."""
+"""The conversion itself: check, run llama.cpp's conversion in a child process, move into place."""
 
 from __future__ import annotations
 
-import glob
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-from rich.filesize import decimal
-
-from ..engine import source_tree
-from ..errors import ConvertError
+from ..engine import Engine, ensure_engine, find_engine, source_tree
+from ..errors import ConvertError, EngineNotFound
+from ..placement import PlacementRow
 from .checkpoint import Checkpoint, open_checkpoint
+from .hub import local_folder
 from .job import Job
+from .options import Options, make_options
+from .parts import PartFolder
+from .table import ConvertProgress, Plan, TensorPlan
 from .upstream import require_architecture, require_modules, require_pretokenizer
 
-WeightType = Literal["f32", "f16", "bf16", "q8_0", "auto"]
-
-_BYTES_PER_WEIGHT = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32}
-_AUTO = {"bfloat16": "bf16"}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a conversion writes."""
-
-    out: Path
-    architecture: str
-    type: str
-    n_tensors: int
-    n_bytes: int
-    """Bytes of the tensors; the file adds its header and vocabulary."""
-    types: dict[str, int]
-    """How many tensors of each type."""
-    pre: str | None
-    """llama.cpp's name of the pre-tokenizer; None for tokenizers without one."""
-
-
-@dataclass
-class ConvertProgress:
-    """How far a conversion is. `plan` is known before the first byte is written."""
-
-    plan: Plan
-    tensor: str = ""
-    n_tensors: int = 0
-    n_bytes: int = 0
-
-
 OnProgress = Callable[[ConvertProgress], None]
+
+_PRECISIONS = {"bfloat16": "BF16"}
 
 
 @dataclass(frozen=True)
@@ -64,45 +35,70 @@ class Request:
 
     checkpoint: Checkpoint
     tree: Path
-    out: Path
-    type: str
-    name: str | None = None
-    pre: str | None = None
+    folder: Path
+    file_name: str
+    """"{quant}" in it stands for the recipe."""
+    options: Options
+    engine: Engine
+    """Quantises; any backend's will do."""
     dry_run: bool = False
     verbose: bool = False
+
+    @property
+    def precision(self) -> str:
+        """The recipe that keeps the checkpoint's own precision."""
+        return _PRECISIONS.get(self.checkpoint.dtype, "F16")
 
 
 def convert(
     src: str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     *,
-    type: WeightType = "auto",
-    name: str | None = None,
-    pre: str | None = None,
-    source: Path | str | None = None,
-    verbose: bool = False,
+    split_mtp: bool = False,
     on_progress: OnProgress | None = None,
+    **options: Any,
 ) -> Path:
-    """Convert the checkpoint folder `src` to a GGUF file and return its path.
+    """Convert a checkpoint to a GGUF file and return its path.
 
-    out: file, or folder for a file named after the checkpoint; default the current folder.
-    type: type of the weight matrices; "auto" is bf16 for bf16 checkpoints, else f16.
-    name: `general.name` in the file; default from the model card or the folder's name.
-    pre: llama.cpp's name of the pre-tokenizer, where it cannot be found out.
-    source: llama.cpp tree or archive to take the conversion from; default the pinned one.
-    on_progress: called with the plan before the first byte, then after each tensor.
+    Args:
+        src: a checkpoint folder, or a model of the Hugging Face hub, "org/name" or
+            "org/name@revision", which is fetched into the hub's cache.
+        out: file, or folder for a file named after the checkpoint; default the current folder.
+        quant: a recipe of llama-quantize ("Q4_K_M", "IQ3_XS", "BF16", ...), or "auto": BF16 for
+            BF16 checkpoints, else F16.
+        tensor_types: rows "PATTERN=TYPE" or (pattern, type) that go before the recipe.
+        experts_quant, output_quant: types of the routed experts and of the output matrix.
+        imatrix: importance matrix in GGUF, as llama-imatrix writes it.
+        exact_recipe: follow llama.cpp's recipe to the letter; else gates and decays of recurrent
+            layers stay as they are in the checkpoint.
+        requantize: let the recipe have what is NVFP4 or MXFP4 in the checkpoint.
+        target_size: such as "20G": the best recipe that fits, in place of `quant`.
+        experts: "cpu", "gpu" or "auto" (decided at load): where the routed experts belong,
+            written into the file.
+        split_experts: the experts in a shard of their own.
+        mtp: "keep", "drop" or "only": blocks for multi-token prediction.
+        split_mtp: drop them, and write them to a second file, "...-mtp.gguf".
+        name: `general.name` in the file; default from the model card or the folder's name.
+        pre: llama.cpp's name of the pre-tokenizer, where it cannot be found out.
+        trust_remote_code: run code that the checkpoint brings along.
+        source: llama.cpp tree or archive to take the conversion from; default the pinned one.
+        verbose: let the conversion's own messages through.
+        on_progress: called with the plan before the first byte, then as tensors are written.
 
-    The file is written beside `out` and renamed when whole: whatever happens, `out` is the old
+    Files are written beside `out` and renamed when whole: whatever happens, `out` is the old
     file, the new one, or absent. Raises ConvertError, before any long work where it can.
     """
-    request = make_request(src, out, type=type, name=name, pre=pre, source=source, verbose=verbose)
-    return run(request, on_progress).out
+    if split_mtp and options.setdefault("mtp", "drop") != "drop":
+        raise ConvertError(f"split_mtp writes two files; mtp={options['mtp']!r} contradicts it")
+    request = make_request(src, out, **options)
+    written = run(request, on_progress).out
+    if split_mtp:
+        run(mtp_request(request), on_progress)
+    return written
 
 
 def plan(
-    src: str | os.PathLike[str],
-    out: str | os.PathLike[str] | None = None,
-    **options: Any,
+    src: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, **options: Any
 ) -> Plan:
     """What `convert` with the same arguments would write. Reads headers, writes nothing."""
     return run(make_request(src, out, dry_run=True, **options))
@@ -112,88 +108,63 @@ def make_request(
     src: str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     *,
-    type: str = "auto",
     source: Path | str | None = None,
-    pre: str | None = None,
+    dry_run: bool = False,
+    verbose: bool = False,
     **options: Any,
 ) -> Request:
     """Check all that can be checked without torch; see `convert` for the arguments."""
-    if type not in get_args(WeightType):
-        raise ConvertError(f"no weight type {type!r}: one of {', '.join(get_args(WeightType))}")
-    checkpoint = open_checkpoint(Path(src).absolute())
+    checked = make_options(**options)
+    checkpoint = open_checkpoint(local_folder(src))
     tree = source_tree(source)
     require_architecture(checkpoint, tree)
-    if pre is not None:
-        require_pretokenizer(pre, tree)
+    if checked.pre is not None:
+        require_pretokenizer(checked.pre, tree)
     require_modules()
-    type = _AUTO.get(checkpoint.dtype, "f16") if type == "auto" else type
-    target = output_path(checkpoint, out, type)
-    request = Request(checkpoint, tree, target, type, pre=pre, **options)
-    if not request.dry_run:
-        require_room(request)
-    return request
+    folder, file_name = output_path(src, checkpoint, out)
+    engine = any_engine()
+    return Request(checkpoint, tree, folder, file_name, checked, engine, dry_run, verbose)
 
 
-def output_path(checkpoint: Checkpoint, out: str | os.PathLike[str] | None, type: str) -> Path:
-    """The file to write. Raises ConvertError if its folder does not exist."""
+def any_engine() -> Engine:
+    """The engine that is there, or the best one for this machine, built now."""
+    try:
+        return find_engine()
+    except EngineNotFound:
+        return ensure_engine()
+
+
+def mtp_request(request: Request) -> Request:
+    """The same for the blocks for multi-token prediction alone."""
+    name = f"{request.file_name.removesuffix('.gguf')}-mtp.gguf"
+    options = replace(request.options, mtp="only", split_experts=False, target_bytes=None)
+    return replace(request, file_name=name, options=options)
+
+
+def output_path(
+    src: str | os.PathLike[str], checkpoint: Checkpoint, out: str | os.PathLike[str] | None
+) -> tuple[Path, str]:
+    """Folder and name of the file to write. Raises ConvertError if the folder does not exist."""
     path = Path.cwd() if out is None else Path(out).absolute()
     if path.is_dir():
-        path /= f"{checkpoint.folder.resolve().name}-{type}.gguf"
+        named = checkpoint.folder.resolve() if Path(src).exists() else Path(os.fspath(src))
+        return path, f"{named.name.partition('@')[0]}-{{quant}}.gguf"
     if not path.parent.is_dir():
         raise ConvertError(f"there is no folder {path.parent} to write {path.name} to")
-    return path
-
-
-def require_room(request: Request) -> None:
-    """Raise ConvertError if the file will clearly not fit; the child looks again, exactly."""
-    n_weights = request.checkpoint.n_weights
-    if n_weights is None:
-        return
-    free = shutil.disk_usage(request.out.parent).free
-    needed = int(n_weights * _BYTES_PER_WEIGHT[request.type])
-    if free < needed:
-        raise ConvertError(
-            f"not enough disk space in {request.out.parent}: {n_weights} weights in "
-            f"{request.type} need {decimal(needed)}, {decimal(free)} are free; choose another "
-            "place with -o or a smaller --type"
-        )
+    return path.parent, path.name
 
 
 def run(request: Request, on_progress: OnProgress | None = None) -> Plan:
-    """Run one conversion in a child process, and put the file in its place."""
-    sweep(request.out)
-    part = part_path(request.out, os.getpid())
-    try:
+    """Run one conversion in a child process, and put the files in their places."""
+    if request.dry_run:
+        with tempfile.TemporaryDirectory() as folder, log_file(request) as log:
+            return follow(request, Path(folder), log, on_progress)
+    stem = request.file_name.replace("-{quant}", "").removesuffix(".gguf")
+    with PartFolder(request.folder, stem) as parts:
         with log_file(request) as log:
-            plan = follow(request, part, log, on_progress)
-        if not request.dry_run:
-            part.replace(request.out)
-        return plan
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def part_path(out: Path, pid: int) -> Path:
-    """Where a process writes before it renames: beside `out`, hidden, with its id."""
-    return out.with_name(f".{out.name}.{pid}.part")
-
-
-def sweep(out: Path) -> None:
-    """Remove what conversions to `out` left that were killed together with their child."""
-    for part in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
-        pid = part.suffixes[-2].lstrip(".")
-        if pid.isdecimal() and not _is_alive(int(pid)):
-            part.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+            plan = follow(request, parts.path, log, on_progress)
+        parts.publish(plan.files)
+    return plan
 
 
 @contextmanager
@@ -216,12 +187,12 @@ def log_file(request: Request) -> Iterator[Any]:
     Path(log.name).unlink()
 
 
-def follow(request: Request, part: Path, log: Any, on_progress: OnProgress | None) -> Plan:
+def follow(request: Request, folder: Path, log: Any, on_progress: OnProgress | None) -> Plan:
     """Start the child and follow its reports to the end. It never outlives this call."""
     reader, writer = os.pipe()
     with os.fdopen(reader, encoding="utf-8") as reports:
         try:
-            child = start(request, part, log, writer)
+            child = start(request, folder, log, writer)
         finally:
             os.close(writer)
         try:
@@ -234,28 +205,33 @@ def follow(request: Request, part: Path, log: Any, on_progress: OnProgress | Non
             child.wait()
 
 
-def start(request: Request, part: Path, log: Any, writer: int) -> subprocess.Popen[bytes]:
+def start(request: Request, folder: Path, log: Any, writer: int) -> subprocess.Popen[bytes]:
     """The child, in a session of its own so that Ctrl-C reaches only this process."""
     job = Job(
         tree=str(request.tree),
         checkpoint=str(request.checkpoint.folder),
-        out=str(part),
-        type=request.type,
-        name=request.name,
-        pre=request.pre,
+        folder=str(folder),
+        file_name=request.file_name,
+        precision=request.precision,
+        options=request.options,
         dry_run=request.dry_run,
         reports=writer,
     )
     # -P: what lies in the current folder must not stand in for a module
     safe_path = ["-P"] if sys.version_info >= (3, 11) else []
     sink = log or sys.__stderr__
+    settings = {
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PANNIER_ENGINE": str(request.engine.directory),
+    }
     return subprocess.Popen(
         [sys.executable, *safe_path, "-m", f"{__package__}._worker", json.dumps(asdict(job))],
         pass_fds=(writer,),
         stdin=subprocess.DEVNULL,
         stdout=sink,
         stderr=sink,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+        env=os.environ | settings,
         start_new_session=True,
     )
 
@@ -270,14 +246,28 @@ def read_reports(
         if "error" in report:
             raise ConvertError(report["error"])
         if "plan" in report:
-            progress = ConvertProgress(Plan(request.out, type=request.type, **report["plan"]))
+            progress = ConvertProgress(plan_from(request, report["plan"]))
         elif progress is not None:
             progress.tensor = report["tensor"]
-            progress.n_tensors += 1
+            progress.n_tensors += report["ended"]
             progress.n_bytes += report["n_bytes"]
         if progress is not None and on_progress is not None:
             on_progress(progress)
     return progress
+
+
+def plan_from(request: Request, report: dict[str, Any]) -> Plan:
+    """The child's plan, with the files where they will be in the end."""
+    tensors = [TensorPlan(**row | {"shape": tuple(row["shape"])}) for row in report["tensors"]]
+    return Plan(
+        files=tuple(request.folder / name for name in report["files"]),
+        architecture=report["architecture"],
+        quant=report["quant"],
+        pre=report["pre"],
+        tensors=tuple(tensors),
+        placement=tuple(PlacementRow(**row) for row in report["placement"]),
+        peak_memory_bytes=report["peak_memory_bytes"],
+    )
 
 
 def _death_message(status: int) -> str:

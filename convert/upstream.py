@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import difflib
-from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import ConvertError
 from .checkpoint import Checkpoint
 from .pretokenizer import pretokenizer_names
+from .recipes import nearest
 
 _NEEDED = ("torch", "transformers", "sentencepiece")
 """Modules that upstream's conversion imports. None is needed to serve."""
@@ -58,9 +57,3 @@ def require_modules() -> None:
             f"conversion needs {' and '.join(missing)}, which this Python does not have: "
             "pip install 'pannier[convert]'"
         )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The known names that are most like `name`, as the end of a sentence; "" without any."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return f"; nearest: {', '.join(close)}" if close else ""

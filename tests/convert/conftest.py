@@ -37,7 +37,7 @@ def to_f32_gguf(checkpoint: Path, folder: Path) -> Path:
     """Convert to a file in `folder`: float weights in F32, packed ones as they are packed."""
     from pannier.convert import convert
 
-    return convert(checkpoint, folder / f"{checkpoint.name}-f32.gguf", type="f32")
+    return convert(checkpoint, folder / f"{checkpoint.name}-f32.gguf", quant="F32")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,144 @@
+"""Run llama.cpp's own `conversion` on a checkpoint up to the point where it would write.
+
+What comes out is metadata and a list of tensors with GGUF's names and shapes, none computed.
+Only the child process imports this module: it needs the pinned tree in front of the module path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import conversion
+import conversion.base
+import gguf
+import torch
+import transformers
+
+from ..errors import ConvertError
+from .lazy import defer
+from .nvfp4 import repack_lazily
+from .options import Options
+from .pretokenizer import match_pretokenizer
+from .source import Source
+
+
+@dataclass
+class Collected:
+    """A checkpoint in GGUF's terms."""
+
+    architecture: str
+    """The checkpoint's class; GGUF's name is in the metadata."""
+    metadata: dict[str, Any]
+    """Key to gguf.GGUFValue."""
+    sources: list[Source]
+
+    def value(self, key: str, default: Any = None) -> Any:
+        """A metadata value; "{arch}" in the key is GGUF's name of the architecture."""
+        arch = self.metadata["general.architecture"].value
+        found = self.metadata.get(key.replace("{arch}", arch))
+        return default if found is None else found.value
+
+
+def collect(folder: Path, options: Options, out: Path) -> Collected:
+    """Map a checkpoint's metadata and tensors with upstream's classes."""
+    hparams = conversion.ModelBase.load_hparams(folder, False)
+    architecture = conversion.get_model_architecture(hparams, conversion.ModelType.TEXT)
+    model_class = conversion.get_model_class(architecture)
+    accept_unknown_tokenizers(conversion.TextModel, options.pre)
+    choose_mtp(model_class, options.mtp, architecture)
+    repack_lazily(conversion.base, conversion.ModelBase)
+    gguf.quants.quantize = defer(gguf.quants.quantize)
+    # F32 in upstream's eyes: it casts nothing, and leaves the types to us
+    model = model_class(folder, gguf.LlamaFileType.ALL_F32, out, model_name=options.name)
+    with torch.inference_mode():
+        model.prepare_tensors()
+        model.prepare_metadata(vocab_only=False)
+    writer = model.gguf_writer
+    tensors = {name: info for shard in writer.tensors for name, info in shard.items()}
+    return Collected(architecture, dict(writer.kv_data[0]), sources_of(tensors))
+
+
+def sources_of(tensors: dict[str, Any]) -> list[Source]:
+    """Upstream's tensors in its order, NVFP4's factors attached to their matrices."""
+    sources = {
+        name: Source(
+            name, tuple(int(n) for n in reversed(info.shape)), info.dtype.name, int(info.nbytes),
+            info.tensor,
+        )
+        for name, info in tensors.items()
+    }  # fmt: skip
+    for source in sources.values():
+        if source.type == "NVFP4":
+            source.scale = sources.get(source.name.removesuffix(".weight") + ".scale")
+    return list(sources.values())
+
+
+def forbid_remote_code(allowed: bool) -> None:
+    """Let transformers run code that a checkpoint brings along only where the user says so.
+
+    Upstream asks for it whenever it loads a tokenizer.
+    """
+    for loader in (transformers.AutoTokenizer, transformers.AutoConfig):
+        load = loader.from_pretrained
+
+        def from_pretrained(*args: Any, _load: Any = load, **kwargs: Any) -> Any:
+            return _load(*args, **kwargs | {"trust_remote_code": allowed})
+
+        loader.from_pretrained = from_pretrained
+
+
+def accept_unknown_tokenizers(text_model: Any, pre: str | None) -> None:
+    """Where upstream's hash does not know a tokenizer, decide by what its pre-tokenizer does."""
+    by_hash = text_model.get_vocab_base_pre
+
+    def get_vocab_base_pre(model: Any, tokenizer: Any) -> str:
+        if pre is not None:
+            return pre
+        try:
+            return str(by_hash(model, tokenizer))
+        except NotImplementedError:
+            matched = match_pretokenizer(model.dir_model)
+            state_bos(model.gguf_writer, tokenizer)
+            return matched
+
+    text_model.get_vocab_base_pre = get_vocab_base_pre
+
+
+def state_bos(writer: Any, tokenizer: Any) -> None:
+    """Say whether texts start with BOS. llama.cpp otherwise goes by the pre-tokenizer's name
+    (yes for llama-bpe), and takes a token of its own choice where the tokenizer has no BOS."""
+    bos = tokenizer.bos_token_id
+    writer.add_add_bos_token(bos is not None and tokenizer.encode("a")[0] == bos)
+
+
+def choose_mtp(model_class: Any, mtp: str, architecture: str) -> None:
+    """Keep, drop or take alone the blocks for multi-token prediction."""
+    if mtp != "keep" and not model_class.supports_mtp_export:
+        raise ConvertError(
+            f"--mtp {mtp}: llama.cpp's conversion of {architecture} has no blocks for multi-token "
+            "prediction to part with; leave --mtp out"
+        )
+    model_class.no_mtp = model_class.no_mtp or mtp == "drop"
+    model_class.mtp_only = mtp == "only"
+    drop_absent_mtp(model_class)
+
+
+def drop_absent_mtp(model_class: Any) -> None:
+    """A Qwen3Next-like checkpoint without multi-token-prediction tensors converts without them.
+
+    Upstream counts those tensors while it indexes the checkpoint and asserts on zero afterwards
+    (conversion/qwen.py, `_QwenMtpMixin.__init__`) unless `no_mtp` is set.
+    """
+    index = model_class.index_tensors
+
+    def index_tensors(model: Any, *args: Any, **kwargs: Any) -> Any:
+        tensors = index(model, *args, **kwargs)
+        if getattr(model_class, "opt_num_mtp_layers", None) == 0:
+            if model_class.mtp_only:
+                raise ConvertError("the checkpoint has no blocks for multi-token prediction")
+            model_class.no_mtp = True
+        return tensors
+
+    model_class.index_tensors = index_tensors
