@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator
@@ -23,11 +24,12 @@ from .reports import Reporter
 
 
 @contextmanager
-def reported_errors(report: Reporter) -> Iterator[None]:
+def reported_errors(job: Job, report: Reporter) -> Iterator[None]:
     """Turn what escapes into one report."""
     try:
         yield
     except BrokenPipeError:  # the parent is gone: nobody wants the file
+        shutil.rmtree(job.folder, ignore_errors=True)
         os._exit(1)
     except BaseException as error:
         traceback.print_exc()
@@ -52,7 +54,7 @@ def main() -> None:
     job = Job.from_json(json.loads(sys.argv[1]))
     report = Reporter(job.reports)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    with reported_errors(report):
+    with reported_errors(job, report):
         sys.path[:0] = [job.tree, str(Path(job.tree) / "gguf-py")]
         from .conversion_run import run
 

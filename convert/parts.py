@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import ConvertError
+
 
 class PartFolder:
     """A hidden folder beside the file to be, with the process's id in its name.
@@ -21,7 +23,12 @@ class PartFolder:
 
     def __enter__(self) -> PartFolder:
         self.sweep()
-        self.path.mkdir()
+        try:
+            self.path.mkdir()
+        except FileExistsError as error:
+            raise ConvertError(
+                f"{self.path} exists: this process is converting to {self._stem} already"
+            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -31,7 +38,7 @@ class PartFolder:
         """Remove what conversions of this name left that were killed together with their child."""
         for part in self._beside.glob(f".{glob.escape(self._stem)}.*.part"):
             pid = part.suffixes[-2].lstrip(".")
-            if pid.isdecimal() and (int(pid) == os.getpid() or not _is_alive(int(pid))):
+            if pid.isdecimal() and not _is_alive(int(pid)):
                 shutil.rmtree(part, ignore_errors=True)
 
     def publish(self, files: Sequence[Path]) -> None:

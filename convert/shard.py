@@ -12,7 +12,9 @@ from typing import Any
 import gguf
 import numpy as np
 from numpy.typing import NDArray
+from rich.filesize import decimal
 
+from ..errors import ConvertError
 from .layout import Values
 from .table import TensorPlan
 
@@ -70,7 +72,10 @@ def allocate(descriptor: int, n_bytes: int) -> None:
     try:
         os.posix_fallocate(descriptor, 0, n_bytes)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ConvertError(
+                f"the disk has no room for {decimal(n_bytes)}: {error.strerror}; choose another "
+                "place with -o or a smaller --quant"
+            ) from error
         with suppress(OSError):  # a file system that cannot: the writes will say
             os.truncate(descriptor, n_bytes)

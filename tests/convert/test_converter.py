@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,8 @@ import torch
 from safetensors.torch import load_file
 
 from pannier.convert import ConvertProgress, convert, converter, plan
+from pannier.convert.parts import PartFolder
+from pannier.convert.shard import allocate
 from pannier.errors import ConvertError
 
 from .conftest import FAMILIES
@@ -49,7 +52,7 @@ def weight_types(path: Path) -> Counter[str]:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_fresh_conversion_is_the_frozen_file(data: Path, tmp_path: Path, name: str) -> None:
-    out = convert(data / name, tmp_path / "m.gguf", type="f32", name=f"Tiny {name}")
+    out = convert(data / name, tmp_path / "m.gguf", quant="F32", name=f"Tiny {name}")
     assert out.read_bytes() == (data / name / "model-f32.gguf").read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["m.gguf"]
 
@@ -93,8 +96,8 @@ def test_experts_are_stacked(data: Path, name: str) -> None:
 
 @pytest.mark.parametrize(("type", "error"), [("f16", 5e-4), ("bf16", 0.0), ("q8_0", 0.01)])
 def test_weight_types(data: Path, tmp_path: Path, type: str, error: float) -> None:
-    out = convert(data / "qwen3next", tmp_path, type=type)
-    assert out == tmp_path / f"qwen3next-{type}.gguf"
+    out = convert(data / "qwen3next", tmp_path, quant=type, exact_recipe=True)
+    assert out == tmp_path / f"qwen3next-{type.upper()}.gguf"
     assert set(weight_types(out)) == {type.upper()}
     exact = tensors(data / "qwen3next" / "model-f32.gguf")
     for name, tensor in tensors(out).items():
@@ -104,23 +107,24 @@ def test_weight_types(data: Path, tmp_path: Path, type: str, error: float) -> No
 
 
 def test_auto_keeps_bf16_and_makes_f16_of_the_rest(data: Path, tmp_path: Path) -> None:
-    assert converter.make_request(data / "qwen3moe", tmp_path).type == "bf16"
-    assert converter.make_request(data / "llama", tmp_path).type == "f16"
+    assert converter.make_request(data / "qwen3moe", tmp_path).precision == "BF16"
+    assert converter.make_request(data / "llama", tmp_path).precision == "F16"
 
 
 def test_a_plan_is_what_is_then_written(data: Path, tmp_path: Path) -> None:
     module_path = list(sys.path)
-    planned = plan(data / "llama", tmp_path / "m.gguf", type="q8_0")
+    planned = plan(data / "llama", tmp_path / "m.gguf", quant="Q8_0")
     seen: list[tuple[str, int, int]] = []
 
     def watch(progress: ConvertProgress) -> None:
         assert progress.plan == planned
         seen.append((progress.tensor, progress.n_tensors, progress.n_bytes))
 
-    out = convert(data / "llama", tmp_path / "m.gguf", type="q8_0", on_progress=watch)
+    out = convert(data / "llama", tmp_path / "m.gguf", quant="Q8_0", on_progress=watch)
     file = tensors(out)
     assert seen[0] == ("", 0, 0)
-    assert [name for name, _, _ in seen[1:]] == list(file)
+    assert list(dict.fromkeys(name for name, _, _ in seen[1:])) == list(file)
+    assert [tensor.name for tensor in planned.tensors] == list(file)
     assert seen[-1][1:] == (planned.n_tensors, planned.n_bytes)
     assert planned.n_bytes == sum(int(tensor.n_bytes) for tensor in file.values())
     assert planned.types == Counter(tensor.tensor_type.name for tensor in file.values())
@@ -204,22 +208,19 @@ def test_missing_torch(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         convert(data / "llama", tmp_path / "m.gguf")
 
 
-def test_full_disk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage(tmp_path)._replace(free=300_000)
-    monkeypatch.setattr(converter.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(
-        ConvertError, match=r"84256 weights in f32 need 337\.0 kB, 300\.0 kB are free"
-    ):
-        convert(data / "llama", tmp_path / "m.gguf", type="f32")
-    assert converter.make_request(data / "llama", tmp_path, type="f32", dry_run=True).dry_run
-
-
-def test_the_child_looks_at_the_disk_exactly(tmp_path: Path) -> None:
-    from pannier.convert._worker import require_space
-
-    require_space(tmp_path, 1000)
-    with pytest.raises(ConvertError, match=r"the file needs 100\.0 EB, .* are free"):
-        require_space(tmp_path, 10**20)
+def test_full_disk(tmp_path: Path) -> None:
+    """The room is claimed before the first tensor: a file size limit is a disk that is full."""
+    with (tmp_path / "file").open("wb") as file:
+        allocate(file.fileno(), 4096)
+        assert os.fstat(file.fileno()).st_size == 4096
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            with pytest.raises(ConvertError, match=r"the disk has no room for 2\.1 MB: File too"):
+                allocate(file.fileno(), 1 << 21)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 
 
 def test_no_folder_to_write_to(data: Path, tmp_path: Path) -> None:
@@ -237,7 +238,7 @@ def test_damage_that_only_upstream_finds(llama: Path, tmp_path: Path) -> None:
     save(llama, weights | {"model.layers.0.what.weight": torch.zeros(2, 2)})
     with pytest.raises(ConvertError, match=r"ValueError: Can not map tensor .*what.*\(log: "):
         convert(llama, tmp_path / "m.gguf")
-    assert not list(tmp_path.glob("*.gguf")) + list(tmp_path.glob("*.part"))
+    assert [path.name for path in tmp_path.iterdir()] == ["llama"]
 
 
 def test_an_interrupt_leaves_the_old_file(data: Path, tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ def test_an_interrupt_leaves_the_old_file(data: Path, tmp_path: Path) -> None:
     out.write_bytes(b"old")
 
     def interrupt(progress: ConvertProgress) -> None:
-        if progress.n_tensors == 3:
+        if progress.n_tensors >= 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -300,17 +301,20 @@ def test_a_child_without_a_parent_clears_up(data: Path, tmp_path: Path) -> None:
     from dataclasses import asdict
 
     from pannier.convert.job import Job
+    from pannier.convert.options import Options
     from pannier.engine import source_tree
 
     reader, writer = os.pipe()
     os.close(reader)
+    folder = tmp_path / "part"
+    folder.mkdir()
     job = Job(
         tree=str(source_tree()),
         checkpoint=str(data / "llama"),
-        out=str(tmp_path / "part"),
-        type="f32",
-        name=None,
-        pre=None,
+        folder=str(folder),
+        file_name="m.gguf",
+        precision="F32",
+        options=Options(),
         dry_run=False,
         reports=writer,
     )
@@ -324,13 +328,38 @@ def test_a_child_without_a_parent_clears_up(data: Path, tmp_path: Path) -> None:
 def test_leftovers_of_the_dead_are_swept_and_only_those(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    out = tmp_path / "m[1].gguf"
-    mine, left = converter.part_path(out, os.getpid()), converter.part_path(out, dead.pid)
-    other = converter.part_path(tmp_path / "m1.gguf", dead.pid)
-    for path in (mine, left, other):
-        path.touch()
-    converter.sweep(out)
-    assert sorted(tmp_path.iterdir()) == sorted([mine, other])
+    names = [f".m[1].{dead.pid}.part", f".m[1].{os.getppid()}.part", f".m1.{dead.pid}.part"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "m.gguf").touch()
+    with PartFolder(tmp_path, "m[1]") as parts:
+        assert parts.path.is_dir()
+        with pytest.raises(ConvertError, match="is converting to m"), PartFolder(tmp_path, "m[1]"):
+            pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+
+
+def test_a_set_never_mixes_old_and_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between any two renames, the first shard, without which none loads, is not there."""
+    names = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]
+    for name in names:
+        (tmp_path / name).write_text("old")
+    seen = []
+    rename = Path.replace
+
+    def watched(path: Path, target: Path) -> Path:
+        seen.append({name: (tmp_path / name).exists() for name in names})
+        return rename(path, target)
+
+    with PartFolder(tmp_path, "m") as parts:
+        for name in names:
+            (parts.path / name).write_text("new")
+        monkeypatch.setattr(Path, "replace", watched)
+        parts.publish([tmp_path / name for name in names])
+    assert [state[names[0]] for state in seen] == [False, False]
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
+        names, "new"
+    )
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

@@ -339,7 +339,7 @@ def main() -> None:
             from pannier.convert import convert
 
             folder = args.out / checkpoint.name
-            convert(folder, folder / "model-f32.gguf", type="f32", name=f"Tiny {checkpoint.name}")
+            convert(folder, folder / "model-f32.gguf", quant="F32", name=f"Tiny {checkpoint.name}")
 
 
 if __name__ == "__main__":
