@@ -30,7 +30,7 @@ def devices() -> list[Device]:
     return [_device(lib, index) for index in range(lib.device_count())]
 
 
-def _available_memory() -> int | None:
+def available_memory() -> int | None:
     """Bytes that new work could take without swapping; None where Linux does not say."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -45,7 +45,7 @@ def _device(lib: _ffi.Library, index: int) -> Device:
     lib.check(lib.device_get(index, _ffi.byref(raw)))
     kind = _TYPES[raw.type]
     # ggml says that all of the CPU's memory is free.
-    available = _available_memory() if kind == "cpu" else None
+    available = available_memory() if kind == "cpu" else None
     return Device(
         name=raw.name.decode(),
         description=raw.description.decode("utf-8", "replace"),

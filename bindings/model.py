@@ -15,8 +15,10 @@ from . import _ffi
 from .chat import ChatPrompt
 from .context import Context
 from .errors import ArgumentError, ClosedError, ContextError, LoadCancelled
+from .load_placement import expert_rows
+from .modelfile import open_model_file
 from .owner import Owner
-from .placement import Override, expert_overrides
+from .placement import Override
 
 Progress = Callable[[float], "bool | None"]
 
@@ -34,8 +36,11 @@ class Model(Owner):
         n_gpu_layers: layers whose weights go to the devices; -1 is all.
         devices: device names to use; empty is all GPUs, `("none",)` is none.
         experts: "cpu" keeps all routed experts in CPU memory, "gpu" keeps them
-            with their layer.
-        n_cpu_moe: keep the experts of the first so many layers in CPU memory.
+            with their layer, "auto" is "gpu" if the whole model fits there with
+            room to spare. None does what the file says (`pannier.placement.*`),
+            and "gpu" if it says nothing.
+        n_cpu_moe: keep the experts of the first so many layers in CPU memory,
+            whatever the file says.
         tensor_overrides: rows of (tensor name regex, buffer type); the first
             matching row wins, and they come before `experts`.
         load_mode: "auto", "mmap", "mlock", "mmap+mlock", "direct-io" or "none".
@@ -56,7 +61,7 @@ class Model(Owner):
         *,
         n_gpu_layers: int = -1,
         devices: Sequence[str] = (),
-        experts: str = "gpu",
+        experts: str | None = None,
         n_cpu_moe: int = 0,
         tensor_overrides: Sequence[Override] = (),
         load_mode: str = "auto",
@@ -71,7 +76,8 @@ class Model(Owner):
         self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._pieces: dict[tuple[int, bool], bytes] = {}
-        rows = [*tensor_overrides, *_expert_rows(experts, n_cpu_moe)]
+        file = open_model_file(path)
+        rows = [*tensor_overrides, *expert_rows(file, experts, n_cpu_moe, devices)]
         params, self._keep_alive = _native_params(rows, devices, load_mode)
         params.n_gpu_layers = n_gpu_layers
         params.vocab_only = vocab_only
@@ -303,14 +309,6 @@ class Model(Owner):
         }
         text = self._lib.text(self._lib.chat_apply, self.handle, json.dumps(request).encode())
         return ChatPrompt.from_json(json.loads(text))
-
-
-def _expert_rows(experts: str, n_cpu_moe: int) -> list[Override]:
-    if experts not in ("cpu", "gpu"):
-        raise ArgumentError(f'experts is {experts!r}; it must be "cpu" or "gpu"')
-    if n_cpu_moe < 0:
-        raise ArgumentError(f"n_cpu_moe is {n_cpu_moe}; it must be at least 0")
-    return expert_overrides(cpu_moe=experts == "cpu", n_cpu_moe=n_cpu_moe)
 
 
 def _native_params(

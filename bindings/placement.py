@@ -142,11 +142,7 @@ def _row(pattern: object, device: object, n_bytes: object) -> PlacementRow:
     return PlacementRow(pattern, device, n_bytes)  # type: ignore[arg-type]
 
 
-def expert_overrides(*, cpu_moe: bool = False, n_cpu_moe: int = 0) -> list[Override]:
-    """Rows that keep experts in CPU memory: of all layers, or of the first `n_cpu_moe`.
-
-    They mean what llama-server's `--cpu-moe` and `--n-cpu-moe` mean.
-    """
-    if cpu_moe:
-        return [(EXPERTS, "CPU")]
+def expert_overrides(n_cpu_moe: int) -> list[Override]:
+    """Rows that keep the experts of the first `n_cpu_moe` layers in CPU memory, as llama-server's
+    `--n-cpu-moe` does."""
     return [(rf"blk\.{layer}{EXPERTS}", "CPU") for layer in range(n_cpu_moe)]

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.filesize import decimal
 
+from ..device import available_memory
 from ..errors import ConvertError
 from ..modelfile import open_model_file
 from ..placement import Placement
@@ -28,7 +29,7 @@ from .layout import (
     shards_of,
     split_values,
 )
-from .memory import available_bytes, estimate_peak
+from .memory import estimate_peak
 from .quantise import write_tensor
 from .reports import Reporter
 from .shard import Shard
@@ -171,7 +172,7 @@ def require_room(work: Work) -> None:
             f"not enough disk space: the file needs {decimal(n_bytes)}, {decimal(free)} are free; "
             "choose another place with -o or a smaller --quant"
         )
-    memory = available_bytes()
+    memory = available_memory()
     if memory is not None and memory < work.peak_bytes:
         raise ConvertError(
             f"not enough memory: the largest tensor needs {decimal(work.peak_bytes)} in all while "

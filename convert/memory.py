@@ -1,9 +1,8 @@
-"""How much memory a conversion takes, and how much there is."""
+"""How much memory a conversion takes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from .quantise import AHEAD_BYTES, SLAB_BYTES
 from .source import Source
@@ -19,13 +18,3 @@ def estimate_peak(sources: Iterable[Source]) -> int:
     largest = max((4 * source.n_weights // source.n_parts for source in sources), default=0)
     copies = 3 if largest <= AHEAD_BYTES else 2
     return BASE_BYTES + copies * largest + 2 * SLAB_BYTES
-
-
-def available_bytes() -> int | None:
-    """Memory that can be had without swapping; None where the system does not say."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-    except OSError:
-        return None
-    lines = dict(line.split(":") for line in text.splitlines())
-    return int(lines["MemAvailable"].split()[0]) * 1024

@@ -26,7 +26,8 @@ class EngineConfig:
     devices: tuple[str, ...] = ()
     tensor_overrides: tuple[tuple[str, str], ...] = ()
     """Rows of (tensor name regex, buffer type), as `-ot`."""
-    cpu_moe: bool = False
+    experts: str | None = None
+    """"cpu", "gpu" or "auto"; None: as the file says."""
     n_cpu_moe: int = 0
     moe_cache_mib: int = 0
     cache_type_k: str = "f16"

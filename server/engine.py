@@ -67,7 +67,7 @@ def load_model(connection: Connection, config: EngineConfig) -> Model:
         config.model,
         n_gpu_layers=config.n_gpu_layers,
         devices=config.devices,
-        experts="cpu" if config.cpu_moe else "gpu",
+        experts=config.experts,
         n_cpu_moe=config.n_cpu_moe,
         tensor_overrides=config.tensor_overrides,
         load_mode=config.load_mode,

@@ -41,7 +41,7 @@ def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConf
         n_gpu_layers=args.gpu_layers,
         devices=args.device,
         tensor_overrides=tuple(row for rows in args.override_tensor for row in rows),
-        cpu_moe=args.cpu_moe,
+        experts=args.experts,
         n_cpu_moe=args.n_cpu_moe,
         moe_cache_mib=args.moe_cache_mib,
         cache_type_k=args.cache_type_k,
@@ -251,7 +251,20 @@ def _add_placement(group: Group) -> None:
         help="put tensors whose name matches a regex into a buffer type, as in "
         "'blk.1.*_exps=CPU'; may be given several times, the first match wins",
     )
-    add("-cmoe", "--cpu-moe", action="store_true", help="keep all experts in CPU memory")
+    add(
+        "--experts",
+        choices=("cpu", "gpu", "auto"),
+        help="where the routed experts go; auto: on the GPU if the model fits there with room to "
+        "spare (default: as the file says)",
+    )
+    add(
+        "-cmoe",
+        "--cpu-moe",
+        action="store_const",
+        const="cpu",
+        dest="experts",
+        help="the same as --experts cpu",
+    )
     _number(add, "-ncmoe", "--n-cpu-moe", 0, "keep the experts of the first N layers in CPU memory")
     _number(add, "", "--moe-cache-mib", 0, "MiB on the devices that cache experts kept in CPU "
             "memory; 0: none")  # fmt: skip

@@ -26,7 +26,7 @@ def test_dry_run(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     rows = [line.split() for line in tensors.splitlines()]
     assert rows[0] == ["tensor", "shape", "type", "bytes", "role", "device"]
     assert len(rows) == 1 + 73
-    assert rows[-1] == "blk.3.ffn_up_exps.weight 32 x 32 x 8 BF16 16.4 kB experts auto".split()
+    assert " ".join(rows[-1]) == "blk.3.ffn_up_exps.weight 32 x 32 x 8 BF16 16.4 kB experts auto"
     assert roles.splitlines()[1].split() == ["experts", "196.6", "kB"]
     assert {line.split()[0] for line in types.splitlines()[1:]} == {"BF16", "F32"}
     assert [line.split()[0] for line in devices.splitlines()[1:]] == ["auto", "input", "gpu"]

@@ -46,7 +46,7 @@ def test_defaults_are_the_configurations() -> None:
         ("-fa on", "flash_attn", "on"),
         ("-ot a=CPU,b.*=CUDA0 -ot c=d=CPU", "tensor_overrides",
          (("a", "CPU"), ("b.*", "CUDA0"), ("c=d", "CPU"))),
-        ("-cmoe", "cpu_moe", True),
+        ("-cmoe", "experts", "cpu"),
         ("--n-cpu-moe 3", "n_cpu_moe", 3),
         ("--moe-cache-mib 512", "moe_cache_mib", 512),
         ("-no-kvu", "kv_unified", False),
