@@ -40,17 +40,6 @@ class int32_arg(c.c_int32):
         return number
 
 
-class int64_arg(c.c_int64):
-    """An int64 argument, likewise."""
-
-    @classmethod
-    def from_param(cls, value: int) -> c.c_int64:
-        number = c.c_int64(value)
-        if number.value != value:
-            raise errors.ArgumentError(f"{value} is no 64-bit number")
-        return number
-
-
 class Struct(c.Structure):
     """A struct of pannier.h: its first field is its own size.
 
@@ -339,19 +328,19 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
         c.c_int,
         [c.POINTER(quant_model), c.POINTER(quant_recipe), c.POINTER(quant_tensor), int32_arg],
     ),
-    ("quant_row_bytes", c.c_int, [c.c_char_p, int64_arg, _I64P]),
+    ("quant_row_bytes", c.c_int, [c.c_char_p, c.c_int64, _I64P]),
     (
         "quantize",
         c.c_int,
         [
-            *(c.c_char_p, c.c_void_p, int64_arg, int64_arg, c.c_void_p),
+            *(c.c_char_p, c.c_void_p, c.c_int64, c.c_int64, c.c_void_p),
             *(int32_arg, c.c_void_p, c.c_size_t, _I64P),
         ],
     ),
     (
         "dequantize",
         c.c_int,
-        [c.c_char_p, c.c_void_p, c.c_size_t, int64_arg, int64_arg, int32_arg, c.c_void_p],
+        [c.c_char_p, c.c_void_p, c.c_size_t, c.c_int64, c.c_int64, int32_arg, c.c_void_p],
     ),
 ]
 

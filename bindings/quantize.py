@@ -199,6 +199,8 @@ def dequantize(
 
 def row_bytes(type: str, n_per_row: int) -> int:
     """Bytes of a row. Raises ArgumentError if the row is not made of whole blocks."""
+    if not 0 < n_per_row < 2**31:
+        raise ArgumentError(f"a row of {n_per_row} values; it must have 1 to {2**31 - 1}")
     n_bytes = _ffi.int64()
     lib = _ffi.library()
     lib.check(lib.quant_row_bytes(type.encode(), n_per_row, _ffi.byref(n_bytes)))

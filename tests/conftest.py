@@ -89,3 +89,9 @@ def unpatched_engine() -> Engine:
 def sanitized_engine() -> Engine:
     """The CPU engine with address and undefined-behaviour checks in our own files."""
     return engine_or_skip(BuildOptions(backend="cpu", sanitize=("address", "undefined")))
+
+
+@pytest.fixture(scope="session")
+def tools_engine() -> Engine:
+    """The CPU engine with llama.cpp's own programs beside it, to compare with."""
+    return engine_or_skip(BuildOptions(backend="cpu", tools=True))
