@@ -20,6 +20,8 @@ COMMANDS = {
     "engines": ("pannier.engine.cli_engines", "list, verify and remove built engines"),
     "patch": ("pannier.engine.cli_patch", "list, check, unpack and export the patch series"),
     "convert": ("pannier.convert.cli", "convert a Hugging Face checkpoint to GGUF"),
+    "place": ("pannier.modelfile.cli_place", "write where a model file's experts belong"),
+    "inspect": ("pannier.modelfile.cli", "check a model file and show what it says and costs"),
     "serve": ("pannier.server.cli", "serve a model over HTTP to several clients"),
 }
 

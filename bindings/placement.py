@@ -10,7 +10,7 @@ that are read row by row, which llama.cpp keeps in CPU memory wherever the layer
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -28,6 +28,11 @@ REST = "."
 PREFIX = "pannier.placement."
 VERSION = 1
 MAX_ROWS = 1024
+
+RESERVED = "pannier.reserved"
+RESERVED_BYTES = 1024
+"""Blanks behind the placement in a file's metadata, so that another one fits without moving the
+tensors."""
 
 ExpertsOn = Literal["cpu", "gpu", "auto"]
 PlacedOn = Literal["cpu", "gpu", "auto", "input"]
@@ -117,6 +122,11 @@ class Placement:
         """llama.cpp's overrides; rows with the device "auto" go to `auto`."""
         on_cpu = ("cpu", "auto") if auto == "cpu" else ("cpu",)
         return [(row.pattern, "CPU") for row in self.rows if row.device in on_cpu]
+
+
+def is_tied(names: Collection[str], causal: bool) -> bool:
+    """Whether a model's token embeddings are its output matrix too. An encoder has none."""
+    return causal and "token_embd.weight" in names and "output.weight" not in names
 
 
 def _is_list(column: object) -> bool:

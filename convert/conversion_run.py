@@ -16,13 +16,12 @@ from rich.filesize import decimal
 from ..device import available_memory
 from ..errors import ConvertError
 from ..modelfile import open_model_file
-from ..placement import Placement
+from ..placement import Placement, is_tied
 from .collect import Collected, collect, forbid_remote_code
 from .imatrix import ImportanceMatrix, load_imatrix
 from .job import Job
 from .layout import (
     Values,
-    is_tied,
     placement_values,
     recipe_values,
     shard_paths,

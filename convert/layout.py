@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gguf
 
 from ..errors import ConvertError
-from ..placement import Placement
+from ..placement import RESERVED, RESERVED_BYTES, Placement
 from .imatrix import ImportanceMatrix
 from .recipes import FILE_TYPES
 from .table import TensorPlan
 
 Values = dict[str, Any]
 """Metadata: key to gguf.GGUFValue."""
-
-RESERVED = "pannier.reserved"
-RESERVED_BYTES = 1024
-"""Blanks at the end of the metadata, so that another placement fits without moving the tensors."""
 
 _SHARD_NAME = "{stem}-{number:05d}-of-{count:05d}.gguf"
 """What llama.cpp looks for (`llama_split_path`, src/llama.cpp)."""
@@ -46,11 +42,6 @@ def shards_of(plans: Sequence[TensorPlan], split_experts: bool) -> list[list[Ten
     if not all(shards):
         raise ConvertError("--split-experts: this model has no routed experts; leave it out")
     return shards
-
-
-def is_tied(names: Mapping[str, Any] | Sequence[str], causal: bool) -> bool:
-    """Whether the token embeddings are the output matrix too."""
-    return causal and "token_embd.weight" in names and "output.weight" not in names
 
 
 def placement_values(placement: Placement) -> Values:

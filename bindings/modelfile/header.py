@@ -52,16 +52,26 @@ class Header:
     types: dict[str, str]
     """GGUF's word for the type of each metadata value, e.g. "u32" or "arr[str]"."""
     tensors: tuple[TensorInfo, ...]
+    spans: dict[str, tuple[int, int]]
+    """Where each metadata key's record begins and ends, in bytes from the beginning."""
+    table: tuple[int, int]
+    """The same for the tensor table, which comes after the metadata."""
+    data_begin: int
+    """Where the tensor data begins."""
 
 
 def read_header(path: Path, shard: int = 0) -> Header:
     """Read and check the header of one file. Raises ModelError."""
     reader = Reader(path, map_file(path))
     version, n_tensors, n_keys = _counts(reader)
-    metadata, types = _metadata(reader, n_keys)
+    metadata, types, spans = _metadata(reader, n_keys)
+    table_begin = reader.position
     tensors = _tensors(reader, n_tensors, shard)
-    placed = _place(reader, tensors, _alignment(reader, metadata, types))
-    return Header(path, version, metadata, types, placed)
+    alignment = _alignment(reader, metadata, types)
+    table = (table_begin, reader.position)
+    begin = -(-reader.position // alignment) * alignment
+    placed = _place(reader, tensors, begin, alignment)
+    return Header(path, version, metadata, types, placed, spans, table, begin)
 
 
 def map_file(path: Path) -> mmap.mmap:
@@ -99,17 +109,22 @@ def _counts(reader: Reader) -> tuple[int, int, int]:
     return version, n_tensors, n_keys
 
 
-def _metadata(reader: Reader, n_keys: int) -> tuple[dict[str, object], dict[str, str]]:
+def _metadata(
+    reader: Reader, n_keys: int
+) -> tuple[dict[str, object], dict[str, str], dict[str, tuple[int, int]]]:
     metadata: dict[str, object] = {}
     types: dict[str, str] = {}
+    spans: dict[str, tuple[int, int]] = {}
     for i in range(n_keys):
+        begin = reader.position
         key = reader.text(f"metadata key {i}")
         if not key:
             refuse(reader.path, f"metadata key {i} is empty")
         if key in metadata:
             refuse(reader.path, f"metadata key {i}, {key}, is there twice")
         types[key], metadata[key] = reader.value(key)
-    return metadata, types
+        spans[key] = (begin, reader.position)
+    return metadata, types, spans
 
 
 def _alignment(reader: Reader, metadata: dict[str, object], types: dict[str, str]) -> int:
@@ -156,10 +171,11 @@ def _n_bytes(path: Path, name: str, shape: list[int], block: int, size: int) -> 
     return n_elements // block * size
 
 
-def _place(reader: Reader, tensors: list[TensorInfo], alignment: int) -> tuple[TensorInfo, ...]:
+def _place(
+    reader: Reader, tensors: list[TensorInfo], begin: int, alignment: int
+) -> tuple[TensorInfo, ...]:
     """Offsets from the beginning of the file: tensors follow each other, padded, without gaps."""
     path = reader.path
-    begin = -(-reader.position // alignment) * alignment
     expected = 0
     placed = []
     for tensor in tensors:
