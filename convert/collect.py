@@ -17,7 +17,7 @@ import torch
 import transformers
 
 from ..errors import ConvertError
-from .lazy import defer
+from .lazy import Deferred, Single, defer
 from .nvfp4 import repack_lazily
 from .options import Options
 from .pretokenizer import match_pretokenizer
@@ -65,7 +65,7 @@ def sources_of(tensors: dict[str, Any]) -> list[Source]:
     sources = {
         name: Source(
             name, tuple(int(n) for n in reversed(info.shape)), info.dtype.name, int(info.nbytes),
-            info.tensor,
+            info.tensor if isinstance(info.tensor, Deferred) else Single(info.tensor),
         )
         for name, info in tensors.items()
     }  # fmt: skip

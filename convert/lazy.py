@@ -55,6 +55,18 @@ class Deferred(gguf.LazyChunkedTensor):  # type: ignore[misc]
         return len(_stacked(_torch_of(self._tensor)))
 
 
+class Single:
+    """A tensor that is computed as a whole: packed weights, integers, ready arrays."""
+
+    n_parts = 1
+
+    def __init__(self, tensor: Any) -> None:
+        self._tensor = tensor
+
+    def parts(self) -> Iterator[Array]:
+        yield np.ascontiguousarray(evaluate(self._tensor))
+
+
 def defer(quantize: Any) -> Any:
     """gguf.quants.quantize, but for lazy tensors in a float type: those become `Deferred`."""
     widths = {gguf.GGMLQuantizationType.F32: np.float32, gguf.GGMLQuantizationType.F16: np.float16}

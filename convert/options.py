@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import ConvertError
 from ..placement import ExpertsOn
-from .recipes import FLOAT_RECIPES, nearest, recipe_named
+from .recipes import nearest, recipe_named
 
 AUTO = "auto"
 Mtp = Literal["keep", "drop", "only"]
@@ -40,11 +40,6 @@ class Options:
     pre: str | None = None
     trust_remote_code: bool = False
 
-    @property
-    def label(self) -> str:
-        """What stands in a default file name for the quantisation."""
-        return self.quant
-
 
 def make_options(
     *,
@@ -60,8 +55,8 @@ def make_options(
     options = Options(
         quant=quant if quant == AUTO else recipe_named(quant),
         tensor_types=tuple(_tensor_type(pair) for pair in tensor_types),
-        experts_quant=experts_quant and _type_named(experts_quant),
-        output_quant=output_quant and _type_named(output_quant),
+        experts_quant=None if experts_quant is None else _type_named(experts_quant),
+        output_quant=None if output_quant is None else _type_named(output_quant),
         imatrix=None if imatrix is None else str(Path(imatrix).absolute()),
         target_bytes=None if target_size is None else parse_size(target_size),
         **rest,
@@ -120,8 +115,3 @@ def _type_named(name: str) -> str:
 def _require_choice(what: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ConvertError(f"{what} is {value!r}: one of {', '.join(choices)}")
-
-
-def is_float(recipe: str) -> bool:
-    """Whether a recipe only changes the width of the floating-point numbers."""
-    return recipe in FLOAT_RECIPES

@@ -99,7 +99,7 @@ def importances(
 def ahead(source: Source) -> Iterator[Matrix]:
     """A tensor's matrices, the next one being computed while the caller works on this one."""
     matrices = source.matrices()
-    if source.n_parts == 1 or 4 * source.n_weights // source.n_parts > AHEAD_BYTES:
+    if source.tensor.n_parts == 1 or 4 * source.n_weights // source.tensor.n_parts > AHEAD_BYTES:
         yield from matrices
         return
     end: Any = object()

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from .lazy import Deferred, evaluate
-
 FLOATS = ("F32", "F16", "BF16")
+
+
+class Parts(Protocol):
+    """Where a tensor's numbers come from."""
+
+    @property
+    def n_parts(self) -> int:
+        """In how many pieces they are computed."""
+
+    def parts(self) -> Iterator[NDArray[Any]]:
+        """The pieces along the first axis, each computed when it is asked for: floats, or the
+        bytes of a type that numpy does not have."""
 
 
 @dataclass
@@ -27,7 +37,7 @@ class Source:
     """F32 or F16 for numbers, or the checkpoint's own quantised type (NVFP4, MXFP4)."""
     n_bytes: int
     """In `type`."""
-    tensor: Any
+    tensor: Parts
     scale: Source | None = None
     """What an NVFP4 tensor's values are multiplied with at inference, one number a matrix."""
 
@@ -43,11 +53,6 @@ class Source:
     @property
     def n_weights(self) -> int:
         return prod(self.shape)
-
-    @property
-    def n_parts(self) -> int:
-        """In how many pieces the tensor is computed."""
-        return self.tensor.n_parts if isinstance(self.tensor, Deferred) else 1
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
@@ -66,18 +71,17 @@ class Source:
 
     def raw(self) -> NDArray[np.uint8]:
         """The bytes as the checkpoint's own type has them."""
-        array = np.ascontiguousarray(evaluate(self.tensor))
+        (array,) = self.tensor.parts()
         return array.reshape(-1).view(np.uint8)
 
     def _floats(self) -> Iterator[NDArray[np.float32]]:
-        if isinstance(self.tensor, Deferred):
-            for part in self.tensor.parts():
-                yield np.ascontiguousarray(part, dtype=np.float32)
-        elif self.is_float:
-            kind = gguf.GGMLQuantizationType[self.type]
-            yield gguf.dequantize(np.ascontiguousarray(evaluate(self.tensor)), kind)
-        else:
+        if self.is_native:
             yield self._dequantised()
+            return
+        for part in self.tensor.parts():
+            if part.dtype.kind != "f":
+                part = gguf.dequantize(part, gguf.GGMLQuantizationType[self.type])
+            yield np.ascontiguousarray(part, dtype=np.float32)
 
     def _dequantised(self) -> NDArray[np.float32]:
         from ..quantize import dequantize

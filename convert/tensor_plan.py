@@ -13,8 +13,8 @@ from ..errors import ConvertError
 from ..placement import EXPERTS, Placement
 from ..quantize import QuantChoice, QuantModel, QuantTensor, choose_types, row_bytes
 from ..roles import role_of
-from .options import AUTO, Options, is_float
-from .recipes import FILE_TYPES, LADDER, nearest
+from .options import AUTO, Options
+from .recipes import FILE_TYPES, FLOAT_RECIPES, LADDER, nearest
 from .source import Source
 from .table import TensorPlan
 
@@ -80,7 +80,7 @@ def type_of(
     asked = next((type for pattern, type in overrides if re.search(pattern, source.name)), None)
     if asked is not None:
         # recipes of plain floats leave overrides out, and quantising ones look at the shape too
-        return asked if is_float(quant) else choice.type
+        return asked if quant in FLOAT_RECIPES else choice.type
     if source.is_native and not options.requantize:
         return source.type
     if SSM_GATES.search(source.name) and not options.exact_recipe:
