@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .header import TensorInfo
+from .hyperparameters import check_hyperparameters
+from .layers import check_layers
 from .shards import read_set
+from .template import check_templates
+from .vocabulary import check_vocabulary
+from .weights import check_weights
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class ModelFile:
     @property
     def architecture(self) -> str:
         """llama.cpp's name of the architecture, e.g. "qwen3next"."""
-        return str(self.metadata.get("general.architecture", ""))
+        return str(self.metadata["general.architecture"])
 
 
 def open_model_file(path: str | os.PathLike[str]) -> ModelFile:
@@ -46,7 +51,12 @@ def open_model_file(path: str | os.PathLike[str]) -> ModelFile:
     """
     headers = read_set(Path(path))
     first = headers[0]
-    return ModelFile(
+    check_hyperparameters(first.path, first.metadata)
+    check_vocabulary(first.path, first.metadata)
+    check_templates(first.path, first.metadata)
+    for header in headers:
+        check_weights(header.path, header.tensors)
+    file = ModelFile(
         path=first.path,
         shards=tuple(header.path for header in headers),
         version=first.version,
@@ -54,3 +64,5 @@ def open_model_file(path: str | os.PathLike[str]) -> ModelFile:
         types=first.types,
         tensors=tuple(tensor for header in headers for tensor in header.tensors),
     )
+    check_layers(file.path, file.architecture, file.tensors)
+    return file

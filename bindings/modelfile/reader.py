@@ -76,14 +76,15 @@ class Reader:
         return self.data[self.position - size : self.position]
 
     def text(self, field: str) -> str:
-        """A string that is a name: UTF-8 without zero bytes, at which C would end it."""
+        """A string that is a name: UTF-8, without the zero byte at which C would end it, nor
+        others that would do something to a terminal."""
         raw = self.string(field)
         try:
             name = raw.decode()
         except UnicodeDecodeError:
             refuse(self.path, f"{field} is {raw[:64]!r}, which is no UTF-8")
-        if "\0" in name:
-            refuse(self.path, f"{field} is {raw[:64]!r}, with a zero byte in it")
+        if not name.isprintable():
+            refuse(self.path, f"{field} is {raw[:64]!r}, with bytes that are no text")
         return name
 
     def value(self, key: str) -> tuple[str, object]:

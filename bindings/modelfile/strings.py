@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from .arrays import StringArray
 
-_WINDOW = 1 << 18
+_SMALL, _LARGE = 1 << 12, 1 << 17  # bytes looked at in one go; the larger fits a processor's cache
 _length_at = struct.Struct("<Q").unpack_from
 
 Ints = npt.NDArray[np.int64]
@@ -31,12 +31,14 @@ def read_strings(data: mmap.mmap, position: int, n: int, end: int) -> tuple[Stri
     """
     starts = np.empty(n, np.int64)
     lengths = np.empty(n, np.int64)
-    filled, has_nul, n_walk = 0, False, 64
+    filled, has_nul, window, n_walk = 0, False, _LARGE, 8
     while filled < n:
-        heads, sizes, nul = _guess(data, position, n - filled, end)
-        if not len(heads):
+        heads, sizes, nul = _guess(data, position, n - filled, min(end, position + window))
+        if len(heads):
+            window, n_walk = min(2 * window, _LARGE), 8
+        else:  # a file in which guessing is of no use is walked
             heads, sizes, nul = _walk(data, position, min(n_walk, n - filled), end, filled)
-            n_walk *= 2  # a file in which guessing is of no use is walked
+            window, n_walk = _SMALL, 2 * n_walk
         starts[filled : filled + len(heads)] = heads + 8
         lengths[filled : filled + len(heads)] = sizes
         filled += len(heads)
@@ -46,24 +48,27 @@ def read_strings(data: mmap.mmap, position: int, n: int, end: int) -> tuple[Stri
 
 
 def _guess(data: mmap.mmap, position: int, n: int, end: int) -> tuple[Ints, Ints, bool]:
-    """Positions and lengths of up to `n` strings in one window, as far as they are certain."""
+    """Positions and lengths of up to `n` strings before `end`, as far as they are certain."""
     if end - position < 16:
         return _NONE, _NONE, False
-    window = np.frombuffer(data, np.uint8, min(_WINDOW, end - position), position)
-    text = np.flatnonzero(window)
-    heads = text[:-1][np.diff(text) == 8][:n]
+    window = np.frombuffer(data, np.uint8, end - position, position)
+    zeros = window == 0
+    runs = zeros[:-1] & zeros[1:]
+    runs = runs[:-2] & runs[2:]
+    runs = runs[:-3] & runs[3:]  # of seven
+    heads = np.flatnonzero(runs)[:n] - 1
     if not len(heads) or heads[0] != 0:
         return _NONE, _NONE, False
     sizes = window[heads].astype(np.int64)
-    ends = heads + 8 + sizes
+    ends = heads + sizes + 8
     linked = ends[:-1] == heads[1:]
     n = len(heads) if linked.all() else int(linked.argmin()) + 1
     if ends[n - 1] > len(window):
         n -= 1
     if not n:
         return _NONE, _NONE, False
-    n_zeros = int(ends[n - 1]) - int(text.searchsorted(ends[n - 1]))
-    return heads[:n] + position, sizes[:n], n_zeros != 7 * n
+    has_nul = bool(np.count_nonzero(zeros[: ends[n - 1]]) != 7 * n)
+    return heads[:n] + position, sizes[:n], has_nul
 
 
 def _walk(data: mmap.mmap, position: int, n: int, end: int, first: int) -> tuple[Ints, Ints, bool]:
