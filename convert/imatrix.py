@@ -43,9 +43,9 @@ class ImportanceMatrix:
 
 def load_imatrix(path: Path) -> ImportanceMatrix:
     """Read a file. Raises ConvertError if it is none, or holds no finite, positive numbers."""
-    from ..modelfile import open_model_file
+    from ..modelfile.header import read_header
 
-    open_model_file(path)
+    read_header(path)  # strict, where gguf's reader trusts; what it holds is no model
     reader = gguf.GGUFReader(path)
     if field_of(reader, "general.type") != "imatrix":
         raise ConvertError(
