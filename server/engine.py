@@ -15,8 +15,9 @@ from .. import _ffi
 from ..context import Context
 from ..engine.store import open_engine
 from ..errors import PannierError
-from ..model import Model
+from ..model import Model, Progress
 from .config import EngineConfig
+from .loading import load_model, make_context
 from .loop import EngineLoop
 from .messages import Failed, Loading, Ready
 from .scheduler import Limits, Scheduler
@@ -38,7 +39,7 @@ def serve(connection: Connection, config: EngineConfig) -> None:
     try:
         if config.engine:
             _ffi.load(open_engine(Path(config.engine)).library)
-        model = load_model(connection, config)
+        model = load_model(config, report_loading(connection))
     except PannierError as error:
         connection.send(Failed(str(error)))
         return
@@ -54,7 +55,8 @@ def serve(connection: Connection, config: EngineConfig) -> None:
             EngineLoop(connection, context, scheduler).run()
 
 
-def load_model(connection: Connection, config: EngineConfig) -> Model:
+def report_loading(connection: Connection) -> Progress:
+    """Sends news of the load, at most one for each hundredth."""
     reported = -1.0
 
     def progress(fraction: float) -> None:
@@ -63,33 +65,7 @@ def load_model(connection: Connection, config: EngineConfig) -> Model:
             reported = fraction
             connection.send(Loading(fraction))
 
-    return Model(
-        config.model,
-        n_gpu_layers=config.n_gpu_layers,
-        devices=config.devices,
-        experts=config.experts,
-        n_cpu_moe=config.n_cpu_moe,
-        tensor_overrides=config.tensor_overrides,
-        load_mode=config.load_mode,
-        progress=progress,
-    )
-
-
-def make_context(model: Model, config: EngineConfig) -> Context:
-    return model.context(
-        n_ctx=config.n_ctx,
-        n_parallel=config.n_parallel,
-        n_batch=max(config.n_batch, config.n_parallel),
-        n_ubatch=config.n_ubatch,
-        n_threads=config.n_threads,
-        n_threads_batch=config.n_threads_batch,
-        type_k=config.cache_type_k,
-        type_v=config.cache_type_v,
-        flash_attn=config.flash_attn,
-        kv_unified=config.kv_unified,
-        swa_full=config.swa_full,
-        moe_cache_bytes=config.moe_cache_mib * 2**20,
-    )
+    return progress
 
 
 def limits(context: Context) -> Limits:

@@ -1,5 +1,7 @@
 """The flags of `pannier serve`, with llama-server's names, and what they say to the engine.
 
+Those of the model, the context and the placement are `pannier chat`'s too.
+
 Source of names and meanings: llama.cpp's `common/arg.cpp`.
 """
 
@@ -21,9 +23,14 @@ BACKENDS = ("auto", "cpu", "vulkan", "cuda", "metal", "hip")
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """All of them, in groups."""
-    _add_model(parser.add_argument_group("model"))
-    _add_context(parser.add_argument_group("context"))
-    _add_placement(parser.add_argument_group("placement"))
+    model = parser.add_argument_group("model")
+    add_model(model, "serve")
+    _add_alias(model)
+    add_loading(model)
+    context = parser.add_argument_group("context")
+    add_context(context)
+    _add_slots(context)
+    add_placement(parser.add_argument_group("placement"))
     _add_http(parser.add_argument_group("HTTP"))
 
 
@@ -124,12 +131,16 @@ def key_file(text: str) -> tuple[str, ...]:
 Group = Any  # argparse names its type of a group privately
 
 
-def _add_model(group: Group) -> None:
+def add_model(group: Group, verb: str) -> None:
+    """Which model to `verb`; `named_model.find_model` reads them."""
     add = group.add_argument
-    add("model", nargs="?", metavar="MODEL", help="the GGUF file to serve")
+    add("model", nargs="?", metavar="MODEL", help=f"the GGUF file to {verb}")
     add("-m", "--model", dest="model_flag", metavar="FILE", help="the same")
-    add("--demo", action="store_true", help="serve a tiny built-in model with random weights")
-    add(
+    add("--demo", action="store_true", help=f"{verb} a tiny built-in model with random weights")
+
+
+def _add_alias(group: Group) -> None:
+    group.add_argument(
         "-a",
         "--alias",
         type=comma_list,
@@ -137,6 +148,11 @@ def _add_model(group: Group) -> None:
         metavar="NAME",
         help="names of the model for clients, between commas (default: the file's name)",
     )
+
+
+def add_loading(group: Group) -> None:
+    """The engine, and how weights get into memory."""
+    add = group.add_argument
     add(
         "--backend",
         choices=BACKENDS,
@@ -167,18 +183,11 @@ def _add_model(group: Group) -> None:
     )
 
 
-def _add_context(group: Group) -> None:
+def add_context(group: Group) -> None:
+    """Sizes and types of a context."""
     add = group.add_argument
-    _number(add, "-c", "--ctx-size", 0, "tokens in the KV cache over all slots; 0: what the model "
-            "was trained with")  # fmt: skip
-    add(
-        "-np",
-        "--parallel",
-        type=parallel,
-        default=-1,
-        metavar="N",
-        help=f"slots: requests that run at once; -1: {EngineConfig.n_parallel} (default: -1)",
-    )
+    _number(add, "-c", "--ctx-size", 0, "tokens in the KV cache; 0: what the model was trained "
+            "with")  # fmt: skip
     _number(add, "-b", "--batch-size", EngineConfig.n_batch, "most tokens in one step", low=1)
     _number(add, "-ub", "--ubatch-size", EngineConfig.n_ubatch, "most tokens in one pass of the "
             "graph; sets the size of the compute buffers", low=1)  # fmt: skip
@@ -202,6 +211,24 @@ def _add_context(group: Group) -> None:
         help="flash attention (default: auto: on where the device can)",
     )
     add(
+        "--swa-full",
+        action="store_true",
+        help="keep the whole context in sliding-window layers, not only their window",
+    )
+
+
+def _add_slots(group: Group) -> None:
+    add = group.add_argument
+    add(
+        "-np",
+        "--parallel",
+        type=parallel,
+        default=-1,
+        metavar="N",
+        help="slots: requests that run at once; -c is for all of them together; "
+        f"-1: {EngineConfig.n_parallel} (default: -1)",
+    )
+    add(
         "-kvu",
         "--kv-unified",
         action="store_true",
@@ -215,14 +242,10 @@ def _add_context(group: Group) -> None:
         action="store_false",
         help="a KV cache of its own for each slot, all of one size",
     )
-    add(
-        "--swa-full",
-        action="store_true",
-        help="keep the whole context in sliding-window layers, not only their window",
-    )
 
 
-def _add_placement(group: Group) -> None:
+def add_placement(group: Group) -> None:
+    """Which weights go where."""
     add = group.add_argument
     add(
         "-ngl",
