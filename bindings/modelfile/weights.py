@@ -13,8 +13,10 @@ _NO_WEIGHTS = frozenset({"I8", "I16", "F64", "Q8_1", "Q8_K"})
 _INTEGERS = frozenset({"I32", "I64"})
 _TABLES = re.compile(r"d2t|t2d|.*tid2eid.*")
 """Tensors that hold ids."""
-_SINGLE = re.compile(r".*(\.ssm_(a|d|dt_b|conv1d(_[qkv])?)|\.shortconv\.conv)(\.weight|\.bias)?")
-"""Matrices that ggml's kernels take in single precision only."""
+_SINGLE = re.compile(
+    r".*(\.bias|_norm\.weight|\.ssm_[ad]|\.(ssm_conv1d(_[qkv])?|shortconv\.conv)\.weight)"
+)
+"""What ggml's kernels take in single precision only, and so do all vectors."""
 
 
 def check_weights(path: Path, tensors: Iterable[TensorInfo]) -> None:
