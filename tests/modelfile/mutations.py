@@ -69,7 +69,9 @@ def mutate_bytes(rng: random.Random, data: bytes) -> bytes:
     """Flip, overwrite, insert or cut bytes, mostly in the header."""
     out = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 5))):
-        at = rng.randrange(min(len(out), rng.choice((32, 2000, 20000, len(out))))) if out else 0
+        if not out:
+            break
+        at = rng.randrange(min(len(out), rng.choice((32, 2000, 20000, len(out)))))
         action = rng.randrange(5)
         if action == 0:
             out[at] ^= 1 << rng.randrange(8)
