@@ -12,9 +12,7 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 from datetime import date
@@ -24,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from load import Load, Result, run
+from machine import machine, revision
 from peer import Server, pannier_command, running
 
 
@@ -131,31 +130,6 @@ def show(row: dict[str, Any]) -> None:
         f"llama-server {theirs:8.1f} tok/s, ratio {row['ratio']:.3f}",
         flush=True,
     )
-
-
-def machine() -> dict[str, Any]:
-    cpu = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-    }
-
-
-def revision() -> str:
-    """The commit that was measured."""
-    here = Path(__file__).parent
-    command = ["git", "describe", "--always", "--dirty"]
-    answer = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or "unknown"
 
 
 def main(argv: list[str] | None = None) -> int:
