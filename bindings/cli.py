@@ -23,6 +23,7 @@ COMMANDS = {
     "place": ("pannier.modelfile.cli_place", "write where a model file's experts belong"),
     "inspect": ("pannier.modelfile.cli", "check a model file and show what it says and costs"),
     "serve": ("pannier.server.cli", "serve a model over HTTP to several clients"),
+    "chat": ("pannier.chat_cli.cli", "talk to a model in the terminal"),
 }
 
 

@@ -1,0 +1,1 @@
+"""`pannier chat`: a conversation with a model in the terminal."""
