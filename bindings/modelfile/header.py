@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -142,16 +143,14 @@ def _tensors(reader: Reader, n: int, shard: int) -> list[TensorInfo]:
     tensors = []
     names = set()
     for i in range(n):
-        name = reader.text(f"the name of tensor {i}")
-        if len(name.encode()) >= MAX_NAME:
-            refuse(reader.path, f"tensor {i} has a name of {len(name)} characters; 63 is most")
+        name = reader.text(f"the name of tensor {i}", MAX_NAME - 1)
         if name in names:
             refuse(reader.path, f"tensor {i}, {name}, is there twice")
         names.add(name)
-        n_dims = reader.u32(f"the dimension count of tensor {name}")
+        n_dims = reader.u32(name)
         if n_dims > MAX_DIMENSIONS:
             refuse(reader.path, f"tensor {name} has {n_dims} dimensions; 4 is most")
-        *shape, number, offset = reader.unpack(_TENSOR[n_dims], f"the shape of tensor {name}")
+        *shape, number, offset = reader.unpack(_TENSOR[n_dims], name)
         kind = TYPES.get(number)
         if kind is None:
             refuse(reader.path, f"tensor {name} has the type number {number}, unknown to ggml")
@@ -161,9 +160,7 @@ def _tensors(reader: Reader, n: int, shard: int) -> list[TensorInfo]:
 
 
 def _n_bytes(path: Path, name: str, shape: list[int], block: int, size: int) -> int:
-    n_elements = 1
-    for length in shape:
-        n_elements *= length
+    n_elements = prod(shape)
     if not 0 < n_elements <= _MAX_SIZE:
         refuse(path, f"tensor {name} has the shape {tuple(shape)}, of {n_elements} elements")
     if (shape[0] if shape else 1) % block:
@@ -178,25 +175,25 @@ def _place(
     path = reader.path
     expected = 0
     placed = []
-    for tensor in tensors:
-        if tensor.offset != expected:
-            what = "overlaps the tensor before it" if tensor.offset < expected else "leaves a gap"
+    for name, shape, kind, n_bytes, shard, relative in tensors:
+        if relative != expected:
+            what = "overlaps the tensor before it" if relative < expected else "leaves a gap"
             refuse(
                 path,
-                f"tensor {tensor.name} begins at byte {tensor.offset} of the tensor data and "
-                f"{what}; {expected} was expected",
+                f"tensor {name} begins at byte {relative} of the tensor data and {what}; "
+                f"{expected} was expected",
             )
-        offset = begin + tensor.offset
+        offset = begin + relative
         if offset % ALIGNMENT:
             refuse(
                 path,
-                f"tensor {tensor.name} begins at byte {offset} of the file, no multiple of "
+                f"tensor {name} begins at byte {offset} of the file, no multiple of "
                 f"{ALIGNMENT} (general.alignment is {alignment})",
                 "convert the model again with the default alignment",
             )
-        if offset + tensor.n_bytes > reader.end:
+        if offset + n_bytes > reader.end:
             reader.position = min(offset, reader.end)
-            reader.refuse_end(f"the data of tensor {tensor.name}", tensor.n_bytes)
-        placed.append(tensor._replace(offset=offset))
-        expected += -(-tensor.n_bytes // alignment) * alignment
+            reader.refuse_end(f"the data of tensor {name}", n_bytes)
+        placed.append(TensorInfo(name, shape, kind, n_bytes, shard, offset))
+        expected += -(-n_bytes // alignment) * alignment
     return tuple(placed)

@@ -53,11 +53,12 @@ class Reader:
 
     def unpack(self, layout: struct.Struct, field: str) -> tuple[Any, ...]:
         """The next bytes by a layout."""
-        if layout.size > self.end - self.position:
-            self.refuse_end(field, layout.size)
-        values = layout.unpack_from(self.data, self.position)
+        begin = self.position
         self.position += layout.size
-        return values
+        if self.position > self.end:
+            self.position = begin
+            self.refuse_end(field, layout.size)
+        return layout.unpack_from(self.data, begin)
 
     def u32(self, field: str) -> int:
         return int(self.unpack(_U32, field)[0])
@@ -67,7 +68,7 @@ class Reader:
 
     def string(self, field: str) -> bytes:
         """A string: its length and its bytes."""
-        size = self.u64(f"the length of {field}")
+        (size,) = self.unpack(_U64, field)
         if size > self.end - self.position:
             self.refuse_end(field, size)
         if size > MAX_ELEMENTS:
@@ -75,10 +76,12 @@ class Reader:
         self.position += size
         return self.data[self.position - size : self.position]
 
-    def text(self, field: str) -> str:
+    def text(self, field: str, most: int = MAX_ELEMENTS) -> str:
         """A string that is a name: UTF-8, without the zero byte at which C would end it, nor
         others that would do something to a terminal."""
         raw = self.string(field)
+        if len(raw) > most:
+            refuse(self.path, f"{field} is {len(raw)} bytes long; {most} is the most")
         try:
             name = raw.decode()
         except UnicodeDecodeError:

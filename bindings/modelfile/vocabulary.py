@@ -105,9 +105,9 @@ class _Rules:
         if not 1 <= n <= MAX_TOKENS:
             self.refuse(f"{PREFIX}tokens has {n} tokens; it must have 1 to {MAX_TOKENS}")
         most = MAX_TOKEN_PLAMO if self.model.startswith("plamo") else MAX_TOKEN
-        longest = int(self.tokens.lengths.argmax())
-        size = int(self.tokens.lengths[longest])
+        size = int(self.tokens.lengths.max())
         if size > most:
+            longest = int(self.tokens.lengths.argmax())
             self.refuse(f"token {longest} is {size} bytes long; {most} is the most")
         pair = first_duplicate(self.tokens)
         if pair:

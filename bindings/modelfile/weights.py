@@ -13,10 +13,18 @@ _NO_WEIGHTS = frozenset({"I8", "I16", "F64", "Q8_1", "Q8_K"})
 _INTEGERS = frozenset({"I32", "I64"})
 _TABLES = re.compile(r"d2t|t2d|.*tid2eid.*")
 """Tensors that hold ids."""
-_SINGLE = re.compile(
-    r".*(\.bias|_norm\.weight|\.ssm_[ad]|\.(ssm_conv1d(_[qkv])?|shortconv\.conv)\.weight)"
+_SINGLE = (
+    ".bias",
+    "_norm.weight",
+    ".ssm_a",
+    ".ssm_d",
+    ".ssm_conv1d.weight",
+    ".ssm_conv1d_q.weight",
+    ".ssm_conv1d_k.weight",
+    ".ssm_conv1d_v.weight",
+    ".shortconv.conv.weight",
 )
-"""What ggml's kernels take in single precision only, and so do all vectors."""
+"""Ends of names of what ggml's kernels take in single precision only, and so do all vectors."""
 
 
 def check_weights(path: Path, tensors: Iterable[TensorInfo]) -> None:
@@ -27,5 +35,5 @@ def check_weights(path: Path, tensors: Iterable[TensorInfo]) -> None:
             continue
         if kind in _NO_WEIGHTS or (kind in _INTEGERS and not _TABLES.fullmatch(name)):
             refuse(path, f"tensor {name} is of the type {kind}, which ggml cannot compute with")
-        if kind not in _INTEGERS and (len(shape) == 1 or _SINGLE.fullmatch(name)):
+        if kind not in _INTEGERS and (len(shape) == 1 or name.endswith(_SINGLE)):
             refuse(path, f"tensor {name} is of the type {kind}; it must be F32")

@@ -16,6 +16,7 @@ import os
 import random
 import resource
 import signal
+import struct
 import sys
 import time
 from collections import Counter
@@ -23,6 +24,12 @@ from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+
+if "--atheris" in sys.argv:
+    import atheris
+
+    with atheris.instrument_imports(include=["pannier.modelfile"]):
+        import pannier.modelfile
 
 import pannier
 from pannier import ModelError, PannierError, _ffi
@@ -172,14 +179,30 @@ def run_random(fuzzer: Fuzzer, args: argparse.Namespace) -> None:
 
 
 def run_atheris(fuzzer: Fuzzer, args: argparse.Namespace) -> None:
-    """Coverage of the validator guides: inputs are seeds of `mutate` and bytes to change after."""
+    """Coverage of the validator chooses which mutants are changed further."""
     import atheris
 
-    def one(data: bytes) -> None:
-        rng = random.Random(data[:8])
-        fuzzer.try_file(mutate_bytes(rng, fuzzer.mutant(rng)) if data[8:9] else fuzzer.mutant(rng))
+    corpus = args.keep / "corpus"
+    corpus.mkdir(exist_ok=True)
+    for i, file in enumerate(fuzzer.files):
+        file.write(corpus / f"{i}.gguf")
 
-    atheris.Setup([sys.argv[0], f"-max_total_time={args.seconds:.0f}", f"-seed={args.seed}"], one)
+    def change(data: bytes, max_size: int, seed: int) -> bytes:
+        rng = random.Random(seed)
+        parent = args.keep / "parent.gguf"
+        parent.write_bytes(data)
+        try:
+            return mutate(rng, Gguf.read(parent))[:max_size]
+        except (ModelError, struct.error):
+            return mutate_bytes(rng, data)[:max_size]
+
+    def one(data: bytes) -> None:
+        fuzzer.try_file(data)
+        if fuzzer.counts["executions"] % 500 == 0:
+            sys.stderr.write(f"{fuzzer.report()}\n")
+
+    options = (f"-max_total_time={args.seconds:.0f}", f"-seed={args.seed}", f"-max_len={1 << 21}")
+    atheris.Setup([sys.argv[0], *options, str(corpus)], one, custom_mutator=change)
     atheris.Fuzz()
 
 

@@ -57,7 +57,7 @@ SPLITS = ("split.no", "split.count", "split.tensors.count", "general.alignment")
 def mutate(rng: random.Random, file: Gguf) -> bytes:
     """One mutant: some fields changed, at times some bytes too."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        with suppress(LookupError):  # nothing left to change
+        with suppress(LookupError, ValueError):  # nothing left to change
             rng.choice(FIELDS)(rng, file)
     data = file.to_bytes()
     if rng.random() < 0.15:

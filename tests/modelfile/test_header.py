@@ -113,7 +113,10 @@ SPOILED: dict[str, tuple[Callable[[], Gguf], str]] = {
         lambda: changed(alignment=1, keys=[*tiny().keys, Key(b"general.alignment", "u32", 1)]),
         "no multiple of 32",
     ),
-    "tensor's name too long": (lambda: with_tensor(name=b"x" * 64), "name of 64 characters"),
+    "tensor's name too long": (
+        lambda: with_tensor(name=b"x" * 64),
+        "is 64 bytes long; 63 is the most",
+    ),
     "tensor twice": (lambda: with_tensor(name=b"output_norm.weight"), "there twice"),
     "tensor with a zero byte": (lambda: with_tensor(name=b"a\0b"), "bytes that are no text"),
     "five dimensions": (lambda: with_tensor(shape=(16, 1, 1, 1, 1)), "5 dimensions"),
