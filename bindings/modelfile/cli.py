@@ -84,7 +84,7 @@ def _per_client(costs: ClientCosts | None) -> str:
 
     if costs is None:
         return "per client: unknown for this architecture\n"
-    rows = [("PER CLIENT", *CACHE_TYPES, "")]
+    rows: list[Sequence[object]] = [("PER CLIENT", *CACHE_TYPES, "")]
     if costs.rows or not costs.recurrent_bytes:
         cells = [size_text(costs.cell_bytes(type)) for type in CACHE_TYPES]
         rows.append(("KV per token", *cells, ""))

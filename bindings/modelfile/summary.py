@@ -92,7 +92,9 @@ class Summary:
 
     def _costs_as_dict(self) -> dict[str, Any] | None:
         costs = self.costs
-        return costs and {
+        if costs is None:
+            return None
+        return {
             "kv_cell_bytes": {type: costs.cell_bytes(type) for type in CACHE_TYPES},
             "window": costs.window,
             "window_cell_bytes": {type: costs.window_cell_bytes(type) for type in CACHE_TYPES},

@@ -44,7 +44,8 @@ def _hashes(strings: StringArray) -> npt.NDArray[np.uint64]:
     long = np.flatnonzero(lengths > 8)
     starts, lengths = starts[long], lengths[long]
     hashes[long] += words[starts] * _FACTORS[1] + words[starts + (lengths - 8) // 2] * _FACTORS[2]
-    return hashes ^ (hashes >> np.uint64(29))
+    mixed: npt.NDArray[np.uint64] = hashes ^ (hashes >> np.uint64(29))
+    return mixed
 
 
 def _compare(strings: StringArray, indices: range | list[int]) -> tuple[int, int] | None:
