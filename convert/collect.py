@@ -6,19 +6,21 @@ Only the child process imports this module: it needs the pinned tree in front of
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import conversion
 import conversion.base
+import conversion.qwen
 import gguf
 import torch
 import transformers
 
 from ..errors import ConvertError
 from .lazy import Deferred, Single, defer
-from .nvfp4 import repack_lazily
+from .nvfp4 import reorder_lazily, repack_lazily
 from .options import Options
 from .pretokenizer import match_pretokenizer
 from .source import Source
@@ -45,13 +47,18 @@ def collect(folder: Path, options: Options, out: Path) -> Collected:
     """Map a checkpoint's metadata and tensors with upstream's classes."""
     hparams = conversion.ModelBase.load_hparams(folder, False)
     architecture = conversion.get_model_architecture(hparams, conversion.ModelType.TEXT)
+    rename_layer_types(hparams, architecture)
     model_class = conversion.get_model_class(architecture)
     accept_unknown_tokenizers(conversion.TextModel, options.pre)
     choose_mtp(model_class, options.mtp, architecture)
     repack_lazily(conversion.base, conversion.ModelBase)
+    reorder_lazily(conversion.qwen._LinearAttentionVReorderBase)
+    accept_fp8_per_tensor(conversion.ModelBase)
     gguf.quants.quantize = defer(gguf.quants.quantize)
     # F32 in upstream's eyes: it casts nothing, and leaves the types to us
-    model = model_class(folder, gguf.LlamaFileType.ALL_F32, out, model_name=options.name)
+    model = model_class(
+        folder, gguf.LlamaFileType.ALL_F32, out, model_name=options.name, hparams=hparams
+    )
     with torch.inference_mode():
         model.prepare_tensors()
         model.prepare_metadata(vocab_only=False)
@@ -73,6 +80,17 @@ def sources_of(tensors: dict[str, Any]) -> list[Source]:
         if source.type == "NVFP4":
             source.scale = sources.get(source.name.removesuffix(".weight") + ".scale")
     return list(sources.values())
+
+
+def rename_layer_types(hparams: dict[str, Any], architecture: str) -> None:
+    """Granite's layers by the names that its first configurations had, which upstream knows.
+
+    transformers 5 saves "linear_attention" and "full_attention"; upstream takes what is not
+    "attention" for recurrent, and the file does not load.
+    """
+    names = {"linear_attention": "mamba", "full_attention": "attention"}
+    if architecture == "GraniteMoeHybridForCausalLM" and "layer_types" in hparams:
+        hparams["layer_types"] = [names.get(name, name) for name in hparams["layer_types"]]
 
 
 def forbid_remote_code(allowed: bool) -> None:
@@ -111,6 +129,36 @@ def state_bos(writer: Any, tokenizer: Any) -> None:
     (yes for llama-bpe), and takes a token of its own choice where the tokenizer has no BOS."""
     bos = tokenizer.bos_token_id
     writer.add_add_bos_token(bos is not None and tokenizer.encode("a")[0] == bos)
+
+
+def accept_fp8_per_tensor(model_class: Any) -> None:
+    """Read FP8 with `weight_scale` and `input_scale` whatever tool stored it.
+
+    Upstream knows these names for ModelOpt only. For quant_method "fp8" it looks for
+    `weight_scale_inv`; of compressed-tensors it asserts a scale for each row or block.
+    """
+    dequant = model_class.dequant_model
+
+    def dequant_model(model: Any) -> None:
+        config = model.hparams.get("quantization_config") or {}
+        if is_fp8_per_tensor(config, model.model_tensors):
+            config["quant_method"] = "modelopt"
+        dequant(model)
+
+    model_class.dequant_model = dequant_model
+
+
+def is_fp8_per_tensor(config: dict[str, Any], names: Iterable[str]) -> bool:
+    """Whether a `quantization_config` means float8 weights, each times its `weight_scale`."""
+    method, groups = config.get("quant_method"), config.get("config_groups") or {}
+    if method == "compressed-tensors" and groups:
+        weights = [group.get("weights") or {} for group in groups.values()]
+        return all(
+            (scheme.get("type"), scheme.get("num_bits")) == ("float", 8)
+            and scheme.get("strategy") in ("tensor", "channel")
+            for scheme in weights
+        )
+    return method == "fp8" and any(name.endswith(".weight_scale") for name in names)
 
 
 def choose_mtp(model_class: Any, mtp: str, architecture: str) -> None:

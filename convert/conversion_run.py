@@ -79,7 +79,7 @@ def plan(job: Job, collected: Collected) -> Work:
         options,
         job.precision,
         imatrix is not None,
-        header_bytes(collected, sources) if options.target_bytes else 0,
+        header_bytes(collected, sources, imatrix) if options.target_bytes else 0,
     )
     require_imatrix(recipe)
     drop_folded(recipe, sources)
@@ -146,19 +146,20 @@ def native_file_type(collected: Collected, recipe: Recipe) -> int | None:
     return int(collected.value("general.file_type")) if mostly else None
 
 
-def header_bytes(collected: Collected, sources: Sequence[Source]) -> int:
-    """Size of the file less its tensors' data."""
+def header_bytes(
+    collected: Collected, sources: Sequence[Source], imatrix: ImportanceMatrix | None
+) -> int:
+    """Size of the file less its tensors' data, which no recipe changes."""
+    sizes = [(source.name, source.n_bytes) for source in sources]
+    values = recipe_values("F32", None, imatrix)
+    values |= placement_values(Placement.of_experts("auto", sizes))
+    plans = [TensorPlan(s.name, s.shape, s.type, s.type, 0, "other") for s in sources]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "header"
-        plans = [
-            TensorPlan(source.name, source.shape, source.type, source.type, 0, "other")
-            for source in sources
-        ]
-        nothing = Placement.of_experts("auto", [])
-        shard = Shard(path, collected.metadata | placement_values(nothing), plans)
+        shard = Shard(path, collected.metadata | values, plans)
         shard.begin()
         shard.close()
-        return path.stat().st_size + 32 * len(sources)
+        return path.stat().st_size
 
 
 def require_room(work: Work) -> None:

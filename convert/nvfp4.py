@@ -16,6 +16,13 @@ import numpy as np
 from .lazy import evaluate
 
 
+class Reordered:
+    """A matrix, or its scales, of which upstream will bring both into another order."""
+
+    def __init__(self, shape: Any, reorder: Any) -> None:
+        self.shape, self.reorder = shape, reorder
+
+
 class Packed:
     """A matrix that will be packed; stands where upstream has the packed array."""
 
@@ -29,6 +36,8 @@ class Packed:
 
     def pack(self) -> Any:
         pack, weight, scale = self._make
+        if isinstance(weight, Reordered):
+            weight, scale = weight.reorder()
         return pack(evaluate(weight), evaluate(scale))[0]
 
 
@@ -69,6 +78,23 @@ def repack_lazily(base: Any, model_class: Any) -> None:
     model_class._nvfp4_pack = staticmethod(pack_later)
     model_class._generate_nvfp4_tensors = generate_lazily
     model_class._flush_nvfp4_experts = flush
+
+
+def reorder_lazily(reordering_class: Any) -> None:
+    """Have upstream's reordering of value heads wait too: on lazy matrices its indices would
+    be lost, because those say that they are on torch's meta device.
+
+    reordering_class: conversion.qwen._LinearAttentionVReorderBase.
+    """
+    transform = reordering_class._transform_nvfp4_weight
+
+    def transform_later(model: Any, name: str, weight: Any, scale: Any) -> tuple[Any, Any]:
+        def reorder() -> Any:
+            return transform(model, name, evaluate(weight), evaluate(scale))
+
+        return Reordered(weight.shape, reorder), Reordered(scale.shape, reorder)
+
+    reordering_class._transform_nvfp4_weight = transform_later
 
 
 def flush_experts(

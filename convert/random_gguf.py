@@ -57,8 +57,6 @@ class Qwen3NextSpec:
     """Whether the output matrix is the embedding matrix."""
     type: str = "F16"
     """Type of the weight matrices: F32, F16 or Q8_0."""
-    ends: bool = False
-    """Whether generated text ends by itself, after some dozens of tokens on average."""
     n_ctx_train: int = 32768
     seed: int = 1
 
@@ -227,8 +225,6 @@ def steady_rows(rows: Weights, kind: str, spec: Qwen3NextSpec) -> Weights:
     rows[:, 0] = _STEADY
     if kind == "output" or spec.tied:
         rows[:N_FIXED, 0] = 0
-        if spec.ends:
-            rows[EOS, 0] = 1.1 * _STEADY
     return rows
 
 

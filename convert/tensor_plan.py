@@ -18,6 +18,9 @@ from .recipes import FILE_TYPES, FLOAT_RECIPES, LADDER, nearest
 from .source import Source
 from .table import TensorPlan
 
+ALIGNMENT = 32
+"""GGUF's default."""
+
 SSM_GATES = re.compile(r"\.ssm_(alpha|beta|ba|a|dt|f_a|f_b|g_a|g_b)(\.|$)")
 """Gates and decays of recurrent layers: small, and what they get wrong adds up over a text."""
 
@@ -34,7 +37,8 @@ class Recipe:
 
     @property
     def n_bytes(self) -> int:
-        return sum(tensor.n_bytes for tensor in self.tensors)
+        """Bytes of the tensors in the file: each begins at a multiple of `ALIGNMENT`."""
+        return sum(-(-tensor.n_bytes // ALIGNMENT) * ALIGNMENT for tensor in self.tensors)
 
 
 def apply_recipe(

@@ -60,6 +60,8 @@ FP8_BLOCKS = {
 }
 FP8_TENSOR = {"quant_method": "fp8", "activation_scheme": "dynamic"}
 FP8_CHANNELS = compressed("float-quantized", num_bits=8, strategy="channel")
+FP8_STATIC = {"quant_method": "fp8", "activation_scheme": "static"}
+FP8_PER_TENSOR = compressed("float-quantized", num_bits=8, strategy="tensor")
 FP8_MODELOPT = {"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["lm_head"]}
 NVFP4_MODELOPT = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"]}
 NVFP4_COMPRESSED = compressed(
@@ -77,6 +79,8 @@ HF_QUANT_CONFIG = {
         pytest.param("qwen35moe", fp8_blocks, FP8_BLOCKS, id="blocks"),
         pytest.param("qwen3moe", fp8_tensor_inv, FP8_TENSOR, id="tensor"),
         pytest.param("nemotron_h", fp8_tensor, FP8_MODELOPT, id="tensor, ModelOpt"),
+        pytest.param("qwen3moe", fp8_tensor, FP8_STATIC, id="tensor, static"),
+        pytest.param("qwen3moe", fp8_tensor, FP8_PER_TENSOR, id="tensor, compressed-tensors"),
         pytest.param("qwen3", fp8_channels, FP8_CHANNELS, id="channels, compressed-tensors"),
     ],
 )
