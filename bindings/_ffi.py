@@ -123,6 +123,8 @@ class context_params(Struct):
         ("op_offload", c.c_int32),
         ("swa_full", c.c_int32),
         ("kv_unified", c.c_int32),
+        ("embeddings", c.c_int32),
+        ("pooling", c.c_int32),
         ("moe_cache_bytes", c.c_uint64),
     ]
 
@@ -138,6 +140,9 @@ class context_info(Struct):
         ("n_rs_seq", c.c_uint32),
         ("n_outputs_max", c.c_uint32),
         ("kv_unified", c.c_int32),
+        ("pooling", c.c_int32),
+        ("n_embd_out", c.c_int32),
+        ("has_memory", c.c_int32),
         ("has_kv", c.c_int32),
         ("has_recurrent", c.c_int32),
         ("kv_cell_bytes", c.c_uint64),
@@ -311,6 +316,7 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     ("context_free", None, [_HANDLE]),
     ("context_get_info", c.c_int, [_HANDLE, c.POINTER(context_info)]),
     ("context_interrupt", None, [_HANDLE]),
+    ("context_embed", c.c_int, [_HANDLE, _I32P, _I32P, int32_arg, _F32P, c.c_size_t]),
     ("context_step", c.c_int, [_HANDLE, c.POINTER(batch), c.POINTER(step)]),
     ("context_logits", c.c_int, [_HANDLE, int32_arg, _F32P, int32_arg]),
     ("context_graphs_reused", c.c_int64, [_HANDLE]),

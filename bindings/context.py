@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence as Sequence_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from . import _ffi
 from .batch import Batch, StepResult
 from .buffers import StepBuffers
 from .cores import physical_cores
+from .embedding import POOLING, Rows, embed, normalized
 from .errors import ArgumentError, ClosedError
 from .memory import KINDS, MemoryReport, MemoryRow
 from .owner import Owner
@@ -48,6 +50,12 @@ class Context(Owner):
         n_rs_seq: tokens that a recurrent state can be rolled back, where the
             architecture supports it; each costs one more state per sequence.
         n_outputs_max: most rows with an output in one step; 0 is n_parallel.
+        embeddings: the context is for `embed`, not for `step`. Then n_parallel is
+            the most prompts, and n_ubatch the most tokens, computed at once;
+            n_ubatch is rounded up to a multiple of the sequences.
+        pooling: how a prompt's tokens become one embedding: "mean", "cls" (the
+            first), "last", "rank" (a classification head's scores), "none", or
+            "auto" for what the model file says.
         moe_cache_bytes: device memory for experts that live in CPU memory.
 
     Raises:
@@ -72,10 +80,14 @@ class Context(Owner):
         swa_full: bool = False,
         n_rs_seq: int = 0,
         n_outputs_max: int = 0,
+        embeddings: bool = False,
+        pooling: str = "auto",
         offload_kqv: bool = True,
         op_offload: bool = True,
         moe_cache_bytes: int = 0,
     ) -> None:
+        if pooling not in POOLING:
+            raise ArgumentError(f"pooling is {pooling!r}; it must be one of {', '.join(POOLING)}")
         if flash_attn not in FLASH_ATTN:
             raise ArgumentError(f"flash_attn is {flash_attn!r}; it must be auto, on or off")
         n_threads = n_threads or physical_cores()
@@ -101,6 +113,8 @@ class Context(Owner):
             op_offload=op_offload,
             swa_full=swa_full,
             kv_unified=kv_unified,
+            embeddings=embeddings,
+            pooling=POOLING[pooling],
             moe_cache_bytes=moe_cache_bytes,
         )
         self.model = model
@@ -165,6 +179,26 @@ class Context(Owner):
     @property
     def kv_unified(self) -> bool:
         return bool(self._info.kv_unified)
+
+    @property
+    def embeddings(self) -> bool:
+        """Whether this context is for `embed`."""
+        return bool(self._info.n_embd_out)
+
+    @property
+    def pooling(self) -> str:
+        """How prompts are pooled, never "auto"."""
+        return next(name for name, value in POOLING.items() if value == self._info.pooling)
+
+    @property
+    def n_embd_out(self) -> int:
+        """Length of an embedding; 0 in a context that generates."""
+        return int(self._info.n_embd_out)
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether there are sequences; a model that only embeds keeps none."""
+        return bool(self._info.has_memory)
 
     @property
     def has_recurrent(self) -> bool:
@@ -243,6 +277,27 @@ class Context(Owner):
             )
             return self._buffers.read(batch, raw_step)
 
+    def embed(
+        self, prompts: Sequence_[Sequence_[int]], *, normalize: bool = True
+    ) -> Rows | list[Rows]:
+        """Embeddings of prompts given as tokens, special ones included as the model wants them.
+
+        Args:
+            normalize: rows of length 1, but for "rank" and "none".
+
+        Returns float32 [n_prompts, n_embd_out]; with pooling "none" a list of [n_tokens,
+        n_embd_out]. A prompt's row depends on what it is batched with by rounding only.
+
+        Raises:
+            ArgumentError: a prompt is empty, or longer than n_ubatch or the model allows, or the
+                context was created without `embeddings`.
+            DecodeError: compute failed or was interrupted.
+        """
+        rows = embed(self, prompts)
+        if isinstance(rows, list) or not normalize or self.pooling == "rank":
+            return rows
+        return normalized(rows)
+
     def interrupt(self) -> None:
         """Make a step that runs in another thread end with DecodeError."""
         with self._handle_lock:
@@ -263,7 +318,8 @@ class Context(Owner):
         with self._lock:
             rows = self._rows(self._lib.context_memory, self.handle)
             allocated = self._rows(self._lib.allocations) if self._has_record() else []
-            sequences = tuple(self.sequence(i).memory() for i in range(self.n_parallel))
+            n_sequences = self.n_parallel if self.has_memory else 0
+            sequences = tuple(self.sequence(i).memory() for i in range(n_sequences))
         return MemoryReport(
             rows=tuple(_memory_row(row) for row in rows),
             sequences=sequences,

@@ -4,6 +4,11 @@
 
 #include "ggml.h"
 
+// Another library's class: see memory_parts.cpp.
+#pragma GCC visibility push(default)
+#include "llama-model.h"
+#pragma GCC visibility pop
+
 #include <cstring>
 #include <thread>
 
@@ -54,6 +59,14 @@ void check_params(const pannier_context_params & p) {
         fail(PANNIER_ERROR_ARGUMENT, "n_threads %d and n_threads_batch %d must be 1 to %d", p.n_threads,
              p.n_threads_batch, GGML_MAX_N_THREADS);
     }
+    if (p.pooling < PANNIER_POOLING_AUTO || p.pooling > PANNIER_POOLING_RANK) {
+        fail(PANNIER_ERROR_ARGUMENT, "pooling is %d; it must be %d to %d", p.pooling, PANNIER_POOLING_AUTO,
+             PANNIER_POOLING_RANK);
+    }
+    if (p.embeddings != 0 && p.kv_unified == 0) {
+        // llama.cpp would cut prompts into parts of equal length, and pool each part by itself.
+        fail(PANNIER_ERROR_ARGUMENT, "embeddings need a unified KV cache");
+    }
     if (p.flash_attn < LLAMA_FLASH_ATTN_TYPE_AUTO || p.flash_attn > LLAMA_FLASH_ATTN_TYPE_ENABLED) {
         fail(PANNIER_ERROR_ARGUMENT, "flash_attn is %d; it must be -1, 0 or 1", p.flash_attn);
     }
@@ -77,18 +90,58 @@ llama_context_params native_params(const pannier_context_params & p) {
     native.swa_full             = p.swa_full != 0;
     native.kv_unified           = p.kv_unified != 0;
     native.moe_cache_size       = p.moe_cache_bytes;
+    native.embeddings           = p.embeddings != 0;
+    native.pooling_type         = static_cast<enum llama_pooling_type>(p.pooling);
     native.no_perf              = false;
     return native;
+}
+
+// llama.cpp outputs every token of an embedding context. It reserves a graph for a ubatch rounded up
+// to a multiple of the sequences, but not for as many outputs, and aborts where they are averaged
+// (ggml-org/llama.cpp#27175): so the ubatch, and the context that bounds it, must be one already.
+void prepare_embeddings(llama_context_params & native, const pannier_model & model) {
+    const uint32_t n_ctx = native.n_ctx == 0 ? model.model->hparams.n_ctx_train : native.n_ctx;
+    uint32_t       n_seq = 1;
+    while (n_seq < native.n_seq_max) {
+        n_seq *= 2;
+    }
+    native.n_seq_max     = n_seq;
+    native.n_ctx         = GGML_PAD(n_ctx, MAX_SEQUENCES);
+    native.n_ubatch      = GGML_PAD(std::min(native.n_batch, native.n_ubatch), n_seq);
+    native.n_batch       = std::max(native.n_batch, native.n_ubatch);
+    native.n_outputs_max = native.n_ubatch;
 }
 
 bool interrupted(void * data) {
     return static_cast<pannier_context *>(data)->interrupted.load(std::memory_order_relaxed);
 }
 
+void check_embeds(const pannier_model & model, const pannier_context_params & params) {
+    if (llama_model_has_encoder(model.model) && llama_model_has_decoder(model.model)) {
+        fail(PANNIER_ERROR_CONTEXT, "llama.cpp takes no embeddings from a model with an encoder and a decoder");
+    }
+    const int32_t pooling = params.pooling == PANNIER_POOLING_AUTO ? model.model->hparams.pooling_type : params.pooling;
+    if (pooling == PANNIER_POOLING_RANK && model.model->cls == nullptr && model.model->cls_out == nullptr) {
+        fail(PANNIER_ERROR_ARGUMENT, "pooling is rank; this model has no classification head");
+    }
+}
+
+int32_t n_embd_out(const pannier_context & ctx) {
+    return llama_pooling_type(ctx.ctx) == LLAMA_POOLING_TYPE_RANK
+               ? static_cast<int32_t>(llama_model_n_cls_out(ctx.model->model))
+               : llama_model_n_embd_out(ctx.model->model);
+}
+
 std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_context_params & params) {
     check_params(params);
+    if (params.embeddings != 0) {
+        check_embeds(model, params);
+    }
     auto ctx                   = std::make_unique<pannier_context>();
     auto native                = native_params(params);
+    if (native.embeddings) {
+        prepare_embeddings(native, model);
+    }
     native.abort_callback      = interrupted;
     native.abort_callback_data = ctx.get();
     ctx->model                 = &model;
@@ -97,9 +150,10 @@ std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_con
         fail(PANNIER_ERROR_CONTEXT, "cannot create a context of %u tokens for %u sequences: %s", params.n_ctx,
              params.n_seq_max, logged_errors().c_str());
     }
-    if (ctx->memory() == nullptr) {
-        fail(PANNIER_ERROR_CONTEXT, "this model only embeds; it has no memory to generate with");
+    if (ctx->memory() == nullptr && params.embeddings == 0) {
+        fail(PANNIER_ERROR_CONTEXT, "this model only embeds: create the context with embeddings");
     }
+    ctx->n_embd_out    = params.embeddings != 0 ? n_embd_out(*ctx) : 0;
     ctx->n_outputs_max = params.n_outputs_max;
     ctx->n_seq_max     = params.n_seq_max;
     ctx->kv_unified    = params.kv_unified != 0;
@@ -110,6 +164,9 @@ std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_con
 } // namespace
 
 void check_seq_id(const pannier_context & ctx, int32_t seq_id) {
+    if (ctx.memory() == nullptr) {
+        fail(PANNIER_ERROR_ARGUMENT, "this model only embeds: it keeps no sequences");
+    }
     if (seq_id < 0 || static_cast<uint32_t>(seq_id) >= ctx.n_seq_max) {
         fail(PANNIER_ERROR_ARGUMENT, "sequence %d does not exist: this context has 0 to %u", seq_id,
              ctx.n_seq_max - 1);
@@ -146,6 +203,9 @@ int pannier_context_get_info(const pannier_context * ctx, pannier_context_info *
         out->n_rs_seq            = llama_n_rs_seq(ctx->ctx);
         out->n_outputs_max       = ctx->n_outputs_max;
         out->kv_unified          = ctx->kv_unified ? 1 : 0;
+        out->pooling             = llama_pooling_type(ctx->ctx);
+        out->n_embd_out          = ctx->n_embd_out;
+        out->has_memory          = ctx->memory() != nullptr ? 1 : 0;
         out->has_kv              = parts.has_kv() ? 1 : 0;
         out->has_recurrent       = parts.recurrent != nullptr ? 1 : 0;
         out->kv_cell_bytes       = parts.kv_cell_bytes();

@@ -28,7 +28,7 @@ memory_parts::memory_parts(llama_memory_t mem) : memory(mem) {
     } else if (auto * state = dynamic_cast<llama_memory_recurrent *>(mem)) {
         recurrent = state;
     } else {
-        known = false;
+        known = mem == nullptr;
     }
 }
 
@@ -37,7 +37,7 @@ bytes_by_buffer_type memory_parts::recurrent_bytes() const {
 }
 
 bytes_by_buffer_type memory_parts::kv_bytes() const {
-    auto rows = memory->memory_breakdown();
+    auto rows = memory != nullptr ? memory->memory_breakdown() : bytes_by_buffer_type();
     for (const auto & [type, bytes] : recurrent_bytes()) {
         rows[type] -= bytes;
     }

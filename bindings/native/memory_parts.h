@@ -19,7 +19,8 @@ namespace pannier {
 using bytes_by_buffer_type = std::map<ggml_backend_buffer_type_t, size_t>;
 
 // The KV caches and the recurrent state inside a memory of any known kind. A memory of a kind that
-// is not known here (sparse-attention caches) has neither, and counts as KV as a whole.
+// is not known here (sparse-attention caches) has neither, and counts as KV as a whole. No memory,
+// as of a model that only embeds, has neither and no bytes.
 struct memory_parts {
     explicit memory_parts(llama_memory_t memory);
 

@@ -46,6 +46,7 @@ struct pannier_context {
     uint32_t n_outputs_max = 0;
     uint32_t n_seq_max     = 0; // llama.cpp itself accepts up to 256 in a unified cache
     bool     kv_unified    = true;
+    int32_t  n_embd_out    = 0; // length of an embedding; 0: the context generates
 
     std::atomic<bool> interrupted{false};
 
@@ -65,7 +66,7 @@ struct pannier_context {
 
 namespace pannier {
 
-// Throws PANNIER_ERROR_ARGUMENT unless 0 <= seq_id < n_seq_max.
+// Throws PANNIER_ERROR_ARGUMENT unless 0 <= seq_id < n_seq_max and the model keeps sequences.
 void check_seq_id(const pannier_context & ctx, int32_t seq_id);
 
 } // namespace pannier

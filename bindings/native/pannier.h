@@ -142,6 +142,16 @@ PANNIER_API int pannier_chat_apply(struct pannier_model * model, const char * re
 
 // ---------------------------------------------------------------- context
 
+// How the rows of a prompt become one.
+enum pannier_pooling {
+    PANNIER_POOLING_AUTO = -1, // as the model file says; none if it does not
+    PANNIER_POOLING_NONE = 0,
+    PANNIER_POOLING_MEAN = 1,
+    PANNIER_POOLING_CLS  = 2,  // the first token's
+    PANNIER_POOLING_LAST = 3,
+    PANNIER_POOLING_RANK = 4,  // the scores of the classification head
+};
+
 struct pannier_context_params {
     size_t       size;
     uint32_t     n_ctx;         // cells over all sequences; 0: the model's training context
@@ -159,6 +169,8 @@ struct pannier_context_params {
     int32_t      op_offload;
     int32_t      swa_full;
     int32_t      kv_unified;
+    int32_t      embeddings;    // for pannier_context_embed, and for nothing else
+    int32_t      pooling;       // pannier_pooling
     uint64_t     moe_cache_bytes;
 };
 
@@ -172,6 +184,9 @@ struct pannier_context_info {
     uint32_t n_rs_seq;  // 0 where the architecture has no rollback
     uint32_t n_outputs_max;
     int32_t  kv_unified;
+    int32_t  pooling;    // pannier_pooling, as resolved; only with embeddings
+    int32_t  n_embd_out; // length of an embedding; 0 without embeddings
+    int32_t  has_memory; // 0: the model only embeds, and keeps no sequences
     int32_t  has_kv;
     int32_t  has_recurrent;
     uint64_t kv_cell_bytes;       // one token's K and V over all layers of the full-size cache
@@ -184,6 +199,12 @@ PANNIER_API void pannier_context_free(struct pannier_context * ctx);
 PANNIER_API int  pannier_context_get_info(const struct pannier_context * ctx, struct pannier_context_info * out);
 // Makes the running step return PANNIER_ERROR_DECODE. CPU graphs stop within a node; others at their end.
 PANNIER_API void pannier_context_interrupt(struct pannier_context * ctx);
+
+// Embeds prompts of `lengths` tokens each, one after the other in `tokens`; as many at once as there
+// are sequences and room for in a ubatch. A row of n_embd_out floats for each prompt, or for each
+// token where nothing is pooled. What the context's memory held is gone.
+PANNIER_API int pannier_context_embed(struct pannier_context * ctx, const int32_t * tokens, const int32_t * lengths,
+                                      int32_t n_prompts, float * rows, size_t capacity);
 
 // ---------------------------------------------------------------- step
 

@@ -47,6 +47,9 @@ void write_logprobs(const float * logits, int32_t n_vocab, int32_t token, int32_
 }
 
 void check_batch(const pannier_context & ctx, const pannier_batch & batch, const pannier_step & step) {
+    if (ctx.n_embd_out > 0) {
+        fail(PANNIER_ERROR_ARGUMENT, "this context embeds: create one without embeddings to generate");
+    }
     const int32_t n_batch = static_cast<int32_t>(llama_n_batch(ctx.ctx));
     if (batch.n_tokens < 1 || batch.n_tokens > n_batch) {
         fail(PANNIER_ERROR_ARGUMENT, "a batch of %d tokens; this context takes 1 to %d", batch.n_tokens, n_batch);
