@@ -57,7 +57,14 @@ TOKENIZERS = {
     "plamo3": Tokenizer(bos=1, eos=2),
     "gemma4": Tokenizer(adds_bos=True),
 }
-_BPE_WITH_BOS = frozenset({"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral"})
+BYTE_PAIRS = ("gpt2", "hybriddna", "whitespace", "gemma4")
+"""Kinds that are split by a pre-tokenizer, which has something to say about BOS too."""
+_PRE_WITH_BOS = frozenset(
+    ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2")
+    + ("jina-v5-nano", "tekken", "chameleon")
+)
+_PRE_WITHOUT_DEFAULT = ("chatglm-bpe", "glm4", "glm5")
+_PRE_FORCES_BOS = "gemma4"
 
 
 def check_vocabulary(path: Path, metadata: Mapping[str, object]) -> None:
@@ -141,21 +148,20 @@ class _Rules:
 
     def check_special(self) -> None:
         """A token that llama.cpp adds to a text exists, or adding it is an assertion."""
-        adds_bos = self._adds("add_bos_token", self.tokenizer.adds_bos or self._bpe_adds_bos())
-        adds_eos = self._adds("add_eos_token", self.tokenizer.adds_eos)
+        kind = self.tokenizer
+        pre = self.metadata.get(f"{PREFIX}pre") if self.model in BYTE_PAIRS else None
+        bos = -1 if pre in _PRE_WITHOUT_DEFAULT else kind.bos
+        adds_bos = self._adds("add_bos_token", kind.adds_bos or pre in _PRE_WITH_BOS)
         if self.model == "bert":
-            self._need("bos_token_id", self.tokenizer.bos, True)
-            self._need("seperator_token_id", self.tokenizer.sep, True)
+            self._need("bos_token_id", bos, True)
+            self._need("seperator_token_id", kind.sep, True)
         elif self.model not in ("rwkv", "test"):
-            self._need("bos_token_id", self.tokenizer.bos, adds_bos or self.model == "gemma4")
-            self._need("eos_token_id", self.tokenizer.eos, adds_eos)
-
-    def _bpe_adds_bos(self) -> bool:
-        return self.model == "gpt2" and self.metadata.get(f"{PREFIX}pre") in _BPE_WITH_BOS
+            forced = _PRE_FORCES_BOS in (pre, self.model)
+            self._need("bos_token_id", bos, adds_bos or forced)
+            self._need("eos_token_id", kind.eos, self._adds("add_eos_token", kind.adds_eos))
 
     def _adds(self, name: str, default: bool) -> bool:
-        value = self.metadata.get(PREFIX + name, default)
-        return bool(value)
+        return bool(self.metadata.get(PREFIX + name, default))
 
     def _need(self, name: str, default: int, needed: bool) -> None:
         given = self.metadata.get(PREFIX + name)

@@ -191,6 +191,8 @@ def run_atheris(fuzzer: Fuzzer, args: argparse.Namespace) -> None:
         rng = random.Random(seed)
         parent = args.keep / "parent.gguf"
         parent.write_bytes(data)
+        if rng.random() < 0.5:
+            return fuzzer.mutant(rng)[:max_size]
         try:
             return mutate(rng, Gguf.read(parent))[:max_size]
         except (ModelError, struct.error):

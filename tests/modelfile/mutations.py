@@ -193,6 +193,48 @@ def change_architecture(rng: random.Random, file: Gguf) -> None:
     old.type, old.value = "str", new
 
 
+def change_vocabulary(rng: random.Random, file: Gguf) -> None:
+    """A vocabulary of another kind, more or less as it should be."""
+    n = len(file.get("tokenizer.ggml.tokens").value)
+    kind = rng.choice(KINDS)
+    tokens = [b"<unk>", b"<s>", b"</s>", *(b"<0x%02X>" % byte for byte in range(256))]
+    if kind == b"rwkv":
+        tokens[3:] = [b"\\x%02x" % byte for byte in range(256)]
+    tokens += [b"\xe2\x96\x81%c%d" % (97 + i % 26, i) for i in range(n)]
+    tokens = tokens[: rng.choice((n, n, n, 1, 3, 12, 260))]
+    for _ in range(rng.choice((0, 0, 1, 3))):
+        tokens[rng.randrange(len(tokens))] = rng.choice(TOKENS)
+    if rng.random() < 0.2:
+        rng.shuffle(tokens)
+    types = [rng.choice(range(8)) if rng.random() < 0.02 else 1 for _ in tokens]
+    if kind != b"bert":
+        types = [6 if token[:3] == b"<0x" and len(token) == 6 else t
+                 for token, t in zip(tokens, types, strict=True)]  # fmt: skip
+    file.set("tokenizer.ggml.model", "str", kind)
+    file.set("tokenizer.ggml.pre", "str", rng.choice(PRE))
+    file.set("tokenizer.ggml.tokens", "arr[str]", tokens)
+    file.set("tokenizer.ggml.token_type", "arr[i32]", types)
+    scores = [
+        rng.choice((*FLOATS, -1000.0)) if rng.random() < 0.05 else -float(i) for i in range(n)
+    ]
+    file.set("tokenizer.ggml.scores", "arr[f32]", scores + [0.0] * len(tokens))
+    file.set(
+        "tokenizer.ggml.merges", "arr[str]", rng.choice(([b"a b", b"\xc4\xa0 a"], [b""], [b"x"]))
+    )
+    for name in rng.sample(TOKENIZER, 3):
+        if name.startswith(("add", "remove", "normalizer")):
+            file.set(f"tokenizer.ggml.{name}", "bool", rng.random() < 0.5)
+        elif name.endswith("_id"):
+            file.set(f"tokenizer.ggml.{name}", "u32", value_of(rng, "u32"))
+    if rng.random() < 0.3:
+        blob = struct.pack("<I", rng.choice((0, 4, 8, 1024, 2**32 - 4))) + rng.randbytes(2048)
+        file.set("tokenizer.ggml.precompiled_charsmap", "arr[u8]", list(blob))
+
+
+KINDS = (b"llama", b"gpt2", b"bert", b"t5", b"rwkv", b"test", b"plamo2", b"plamo3", b"gemma4",
+         b"hybriddna", b"whitespace")  # fmt: skip
+PRE = (b"default", b"llama-bpe", b"qwen2", b"gpt-2", b"deepseek-llm", b"gemma4", b"falcon-h1",
+       b"tekken", b"mmbert", b"kimi-k2", b"chatglm-bpe", b"superbpe")  # fmt: skip
 ARCHITECTURES = (
     b"llama", b"qwen2", b"qwen2moe", b"qwen3", b"qwen3moe", b"qwen3next", b"qwen35", b"qwen35moe",
     b"gemma", b"gemma2", b"gemma3", b"gemma4", b"mamba", b"mamba2", b"jamba", b"deepseek2",
@@ -268,5 +310,6 @@ def change_header(rng: random.Random, file: Gguf) -> None:
 FIELDS = (
     change_value, change_value, change_value, nudge, nudge, add_key, add_key, add_key, change_type,
     drop_key, copy_key, rename_key, change_architecture, change_tensor, change_tensor,
-    convert_tensor, name_tensor, drop_tensor, swap_tensors, change_header,
+    convert_tensor, name_tensor, drop_tensor, swap_tensors, change_header, change_vocabulary,
+    change_vocabulary,
 )  # fmt: skip

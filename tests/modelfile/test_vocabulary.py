@@ -94,6 +94,27 @@ SPOILED: dict[str, tuple[Callable[[], Gguf], str]] = {
         ),
         "bos_token_id, which is 7",
     ),
+    "BOS that the pre-tokenizer takes away": (
+        lambda: (
+            tiny()
+            .drop(f"{KEY}bos_token_id")
+            .set(f"{KEY}pre", "str", b"chatglm-bpe")
+            .set(f"{KEY}add_bos_token", "bool", True)
+        ),
+        "bos_token_id, which is None",
+    ),
+    "BOS that the pre-tokenizer wants": (
+        lambda: other_model(b"gpt2", WORDS[:5]).set(f"{KEY}pre", "str", b"tekken"),
+        "bos_token_id, which is None",
+    ),
+    "BOS that the pre-tokenizer forces": (
+        lambda: (
+            other_model(b"gpt2", WORDS[:5])
+            .set(f"{KEY}pre", "str", b"gemma4")
+            .set(f"{KEY}add_bos_token", "bool", False)
+        ),
+        "bos_token_id, which is None",
+    ),
     "EOS that is not there": (
         lambda: (
             with_tokens(lambda tokens: tokens.__delitem__(slice(5, None)))
