@@ -60,8 +60,19 @@ TOKENIZERS = {
 BYTE_PAIRS = ("gpt2", "hybriddna", "whitespace", "gemma4")
 """Kinds that are split by a pre-tokenizer, which has something to say about BOS too."""
 _PRE_WITH_BOS = frozenset(
-    ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2")
-    + ("jina-v5-nano", "tekken", "chameleon")
+    {
+        "llama3",
+        "llama-v3",
+        "llama-bpe",
+        "falcon3",
+        "falcon-h1",
+        "pixtral",
+        "midm-2.0",
+        "lfm2",
+        "jina-v5-nano",
+        "tekken",
+        "chameleon",
+    }
 )
 _PRE_WITHOUT_DEFAULT = ("chatglm-bpe", "glm4", "glm5")
 _PRE_FORCES_BOS = "gemma4"
