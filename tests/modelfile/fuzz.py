@@ -203,7 +203,12 @@ def run_atheris(fuzzer: Fuzzer, args: argparse.Namespace) -> None:
         if fuzzer.counts["executions"] % 500 == 0:
             sys.stderr.write(f"{fuzzer.report()}\n")
 
-    options = (f"-max_total_time={args.seconds:.0f}", f"-seed={args.seed}", f"-max_len={1 << 21}")
+    options = (
+        f"-max_total_time={args.seconds:.0f}",
+        f"-seed={args.seed}",
+        f"-max_len={1 << 21}",
+        "-rss_limit_mb=0",
+    )
     atheris.Setup([sys.argv[0], *options, str(corpus)], one, custom_mutator=change)
     atheris.Fuzz()
 
