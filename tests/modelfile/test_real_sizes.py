@@ -1,0 +1,125 @@
+"""Sizes of published models, by their configurations: none of them is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pannier.modelfile.hyperparameters import check_hyperparameters
+
+HYBRID = [0, 0, 0, 0, 0, 8, 0, 0, 0, 0]
+
+MODELS: dict[str, dict[str, Any]] = {
+    "bert": {"block_count": 12, "embedding_length": 768, "attention.head_count": 12,
+             "pooling_type": 2, "attention.causal": False, "context_length": 512},
+    "chatglm": {"block_count": 40, "embedding_length": 4096, "attention.head_count": 32,
+                "attention.head_count_kv": 2, "rope.dimension_count": 64},
+    "deci": {"block_count": 4, "embedding_length": 8192, "attention.head_count": [64, 0, 64, 0],
+             "attention.head_count_kv": [8, 0, 8, 0], "rope.dimension_count": 128,
+             "feed_forward_length": [2816, 0, 28672, 5632]},
+    "deepseek2": {"block_count": 62, "embedding_length": 7168, "attention.head_count": 128,
+                  "attention.head_count_kv": 1, "attention.key_length": 576,
+                  "attention.value_length": 512, "attention.key_length_mla": 192,
+                  "attention.value_length_mla": 128, "attention.kv_lora_rank": 512,
+                  "attention.q_lora_rank": 1536, "rope.dimension_count": 64, "expert_count": 256,
+                  "expert_used_count": 8, "expert_group_count": 8, "expert_group_used_count": 4,
+                  "expert_gating_func": 2, "leading_dense_block_count": 3,
+                  "nextn_predict_layers": 1, "context_length": 163840,
+                  "rope.scaling.type": "yarn", "rope.scaling.yarn_log_multiplier": 0.1},
+    "deepseek4": {"block_count": 43, "embedding_length": 4096, "attention.head_count": 64,
+                  "attention.head_count_kv": 1, "attention.key_length": 512,
+                  "attention.value_length": 512, "rope.dimension_count": 64,
+                  "hyper_connection.count": 4, "attention.sliding_window": 128,
+                  "attention.output_group_count": 8, "attention.output_lora_rank": 1024},
+    "falcon-h1": {"block_count": 72, "embedding_length": 5120, "attention.head_count": 20,
+                  "attention.head_count_kv": 4, "attention.key_length": 128,
+                  "attention.value_length": 128, "ssm.conv_kernel": 4, "ssm.state_size": 256,
+                  "ssm.group_count": 2, "ssm.time_step_rank": 32, "ssm.inner_size": 4096},
+    "gemma3": {"block_count": 62, "embedding_length": 5376, "attention.head_count": 32,
+               "attention.head_count_kv": 16, "attention.key_length": 128,
+               "attention.value_length": 128, "attention.sliding_window": 1024,
+               "context_length": 131072, "rope.scaling.type": "linear"},
+    "glm4moe": {"block_count": 47, "embedding_length": 4096, "attention.head_count": 96,
+                "attention.head_count_kv": 8, "attention.key_length": 128,
+                "attention.value_length": 128, "rope.dimension_count": 64, "expert_count": 128,
+                "expert_used_count": 8, "expert_group_count": 1, "expert_group_used_count": 1,
+                "nextn_predict_layers": 1, "expert_gating_func": 2},
+    "gpt-oss": {"block_count": 36, "embedding_length": 2880, "attention.head_count": 64,
+                "attention.head_count_kv": 8, "attention.key_length": 64,
+                "attention.value_length": 64, "attention.sliding_window": 128,
+                "expert_count": 128, "expert_used_count": 4, "rope.scaling.type": "yarn"},
+    "granitehybrid": {"block_count": 10, "embedding_length": 4096, "attention.head_count": 32,
+                      "attention.head_count_kv": HYBRID, "ssm.conv_kernel": 4,
+                      "ssm.state_size": 128, "ssm.group_count": 1, "ssm.time_step_rank": 128,
+                      "ssm.inner_size": 8192, "expert_count": 72, "expert_used_count": 10},
+    "jamba": {"block_count": 10, "embedding_length": 4096, "attention.head_count": 32,
+              "attention.head_count_kv": HYBRID, "ssm.conv_kernel": 4, "ssm.state_size": 16,
+              "ssm.time_step_rank": 256, "ssm.inner_size": 8192, "expert_count": 16,
+              "expert_used_count": 2},
+    "lfm2": {"block_count": 10, "embedding_length": 2048, "attention.head_count": 32,
+             "attention.head_count_kv": HYBRID, "shortconv.l_cache": 3},
+    "llama": {"block_count": 126, "embedding_length": 16384, "attention.head_count": 128,
+              "attention.head_count_kv": 8, "rope.dimension_count": 128, "vocab_size": 128256,
+              "context_length": 131072},
+    "llama4": {"block_count": 48, "embedding_length": 5120, "attention.head_count": 40,
+               "attention.head_count_kv": 8, "attention.key_length": 128,
+               "attention.value_length": 128, "rope.dimension_count": 128, "expert_count": 16,
+               "expert_used_count": 1, "interleave_moe_layer_step": 1,
+               "context_length": 10485760},
+    "mamba": {"block_count": 64, "embedding_length": 2560, "attention.head_count": 0,
+              "feed_forward_length": 0, "ssm.conv_kernel": 4, "ssm.inner_size": 5120,
+              "ssm.state_size": 16, "ssm.time_step_rank": 160},
+    "mamba2": {"block_count": 64, "embedding_length": 2560, "attention.head_count": 0,
+               "feed_forward_length": 0, "ssm.conv_kernel": 4, "ssm.inner_size": 5120,
+               "ssm.state_size": 128, "ssm.time_step_rank": 80, "ssm.group_count": 1},
+    "mimo2": {"block_count": 4, "embedding_length": 4096, "attention.head_count": 64,
+              "attention.head_count_kv": [4, 8, 8, 4], "attention.key_length": 192,
+              "attention.value_length": 128, "rope.dimension_count": 64,
+              "attention.sliding_window": 128, "attention.sliding_window_pattern": 0},
+    "minicpm3": {"block_count": 62, "embedding_length": 2560, "attention.head_count": 40,
+                 "attention.head_count_kv": 40, "attention.key_length": 96,
+                 "attention.value_length": 64, "rope.dimension_count": 32},
+    "minimax-m2": {"block_count": 62, "embedding_length": 3072, "attention.head_count": 48,
+                   "attention.head_count_kv": 8, "attention.key_length": 128,
+                   "attention.value_length": 128, "rope.dimension_count": 64,
+                   "expert_count": 256, "expert_used_count": 8, "expert_gating_func": 2},
+    "nemotron": {"block_count": 32, "embedding_length": 3072, "attention.head_count": 24,
+                 "attention.head_count_kv": 8, "attention.key_length": 128,
+                 "attention.value_length": 128, "rope.dimension_count": 64},
+    "phi2": {"block_count": 32, "embedding_length": 2560, "attention.head_count": 32,
+             "attention.head_count_kv": 32, "rope.dimension_count": 32},
+    "qwen35moe": {"block_count": 41, "embedding_length": 2048, "attention.head_count": 16,
+                  "attention.head_count_kv": 2, "attention.key_length": 256,
+                  "attention.value_length": 256, "rope.dimension_count": 64,
+                  "rope.dimension_sections": [11, 11, 10, 0], "ssm.conv_kernel": 4, "ssm.state_size": 128,
+                  "ssm.group_count": 16, "ssm.time_step_rank": 32, "ssm.inner_size": 4096,
+                  "full_attention_interval": 4, "nextn_predict_layers": 1, "expert_count": 256,
+                  "expert_used_count": 8},
+    "qwen3next": {"block_count": 48, "embedding_length": 2048, "attention.head_count": 16,
+                  "attention.head_count_kv": 2, "attention.key_length": 256,
+                  "attention.value_length": 256, "rope.dimension_count": 64,
+                  "ssm.conv_kernel": 4, "ssm.state_size": 128, "ssm.group_count": 16,
+                  "ssm.time_step_rank": 32, "ssm.inner_size": 4096,
+                  "full_attention_interval": 4, "expert_count": 512, "expert_used_count": 10,
+                  "context_length": 262144},
+    "refact": {"block_count": 32, "embedding_length": 2048, "attention.head_count": 32,
+               "attention.head_count_kv": 1},
+    "rwkv7": {"block_count": 32, "embedding_length": 4096, "attention.head_count": 0,
+              "wkv.head_size": 64, "token_shift_count": 2},
+    "stablelm": {"block_count": 32, "embedding_length": 2560, "attention.head_count": 32,
+                 "attention.head_count_kv": 32, "rope.dimension_count": 20},
+    "t5": {"block_count": 24, "decoder_block_count": 24, "embedding_length": 1024,
+           "attention.head_count": 128, "attention.key_length": 128,
+           "attention.value_length": 128, "attention.relative_buckets_count": 32},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("architecture", MODELS)
+def test_is_not_refused(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pannier.modelfile.hyperparameters.NumberArray", list)
+    sizes = {f"{architecture}.{name}": value for name, value in MODELS[architecture].items()}
+    epsilon = {f"{architecture}.attention.layer_norm_rms_epsilon": 1e-6}
+    metadata = {"general.architecture": architecture, **sizes, **epsilon}
+    check_hyperparameters(Path("model.gguf"), metadata)
