@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 import struct
 from dataclasses import dataclass
 from math import prod
@@ -78,6 +79,8 @@ def read_header(path: Path, shard: int = 0) -> Header:
 def map_file(path: Path) -> mmap.mmap:
     """The file's bytes, not read yet. Raises ModelError for what is no readable file."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+            refuse(path, "it is no file", "give the path of a GGUF file")
         with path.open("rb") as file:
             if not os.fstat(file.fileno()).st_size:
                 refuse(path, "the file is empty", DAMAGED)

@@ -24,7 +24,7 @@ MAX_TOKEN = 4096
 """Bytes of one token; the longest known is 1,024 blanks."""
 MAX_TOKEN_PLAMO = 256
 """PLaMo's tokenizer takes time and memory by the cube of a token's length."""
-MAX_TOKENS = 1 << 24
+MAX_TOKENS = 1 << 21
 
 _BYTE = 6  # LLAMA_TOKEN_TYPE_BYTE
 _BYTE_TOKEN = re.compile(rb"<0x[0-9A-Fa-f]{2}>")

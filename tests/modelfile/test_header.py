@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -166,11 +167,13 @@ def test_refuses_every_cut(tmp_path: Path) -> None:
             open_model_file(path)
 
 
-@pytest.mark.parametrize("what", ["missing", "folder", "empty"])
+@pytest.mark.parametrize("what", ["missing", "folder", "empty", "pipe"])
 def test_refuses_what_is_no_file(what: str, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     if what == "folder":
         path.mkdir()
+    elif what == "pipe":
+        os.mkfifo(path)
     elif what == "empty":
         path.touch()
     with pytest.raises(ModelError, match=r"model\.gguf: "):
