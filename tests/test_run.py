@@ -102,10 +102,10 @@ def test_it_installs_again_only_when_the_project_file_changed(
     run_py.install("test")
     run_py.install("test")
     run_py.install("")
-    assert installed == [here, f"{here}[test]"]
+    assert installed == [here, f"{here}[test]", run_py.WEIGHTS]
     (run_py.HERE / "pyproject.toml").write_text("[project]\nname = 'x'\n")
     run_py.install("")
-    assert installed[2:] == [f"{here}[test]"]
+    assert installed[3:] == [f"{here}[test]"]
 
 
 def test_arguments_go_to_pannier_or_to_pytest(
