@@ -74,6 +74,7 @@ class model_params(Struct):
         ("n_gpu_layers", c.c_int32),
         ("load_mode", c.c_int32),
         ("vocab_only", c.c_int32),
+        ("no_alloc", c.c_int32),
         ("check_tensors", c.c_int32),
         ("n_devices", c.c_int32),
         ("devices", _TEXTS),

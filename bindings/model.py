@@ -14,7 +14,7 @@ from typing import Any
 from . import _ffi
 from .chat import ChatPrompt
 from .context import Context
-from .errors import ArgumentError, ClosedError, ContextError, LoadCancelled
+from .errors import ArgumentError, ClosedError, LoadCancelled
 from .load_placement import expert_rows
 from .modelfile import open_model_file
 from .owner import Owner
@@ -45,6 +45,8 @@ class Model(Owner):
             matching row wins, and they come before `experts`.
         load_mode: "auto", "mmap", "mlock", "mmap+mlock", "direct-io" or "none".
         vocab_only: load no weights: tokenizer, metadata and template only.
+        no_alloc: check the file against its architecture (every tensor's name
+            and shape) and read no weight; no context can be made.
         check_tensors: look for NaN and other invalid values in the weights.
         progress: called with the fraction loaded, 0 to 1; returning False, or
             raising, cancels the load.
@@ -66,11 +68,11 @@ class Model(Owner):
         tensor_overrides: Sequence[Override] = (),
         load_mode: str = "auto",
         vocab_only: bool = False,
+        no_alloc: bool = False,
         check_tensors: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self.path = Path(path)
-        self.vocab_only = vocab_only
         self._handle: _ffi.Handle | None = None
         self._lib = _ffi.library()
         self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
@@ -81,6 +83,7 @@ class Model(Owner):
         params, self._keep_alive = _native_params(rows, devices, load_mode)
         params.n_gpu_layers = n_gpu_layers
         params.vocab_only = vocab_only
+        params.no_alloc = no_alloc
         params.check_tensors = check_tensors
         self._load(params, progress)
 
@@ -125,10 +128,6 @@ class Model(Owner):
 
     def context(self, **options: Any) -> Context:
         """A context over this model; the options are those of `Context`."""
-        if self.vocab_only:
-            raise ContextError(
-                f"{self.path} was loaded with its vocabulary only; load it without vocab_only"
-            )
         context = Context(self, **options)
         self._contexts.add(context)
         return context

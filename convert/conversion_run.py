@@ -14,8 +14,8 @@ from typing import Any
 from rich.filesize import decimal
 
 from ..device import available_memory
-from ..errors import ConvertError
-from ..modelfile import open_model_file
+from ..errors import ConvertError, ModelError
+from ..model import Model
 from ..placement import Placement, is_tied
 from .collect import Collected, collect, forbid_remote_code
 from .imatrix import ImportanceMatrix, load_imatrix
@@ -66,7 +66,6 @@ def run(job: Job, report: Reporter) -> None:
     if not job.dry_run:
         require_room(work)
         write(work, report)
-        open_model_file(work.paths[0])
 
 
 def plan(job: Job, collected: Collected) -> Work:
@@ -181,12 +180,10 @@ def require_room(work: Work) -> None:
 
 
 def write(work: Work, report: Reporter) -> None:
-    """Write the shards, each front to back."""
-    for number, (path, plans) in enumerate(zip(work.paths, work.shards, strict=True)):
-        metadata = work.metadata if number == 0 else architecture_only(work.metadata)
-        split = split_values(number, len(work.shards), len(work.plans))
-        shard = Shard(path, metadata | split, plans)
-        shard.begin()
+    """Write the headers, have the engine check them, and only then compute the tensors."""
+    shards = [begin_shard(work, number) for number in range(len(work.shards))]
+    check(work.paths[0])
+    for shard, plans in zip(shards, work.shards, strict=True):
         for plan in plans:
             write_tensor(
                 work.sources.pop(plan.name),  # what was computed for it goes with it
@@ -197,6 +194,28 @@ def write(work: Work, report: Reporter) -> None:
             )
             report.wrote(plan.name, 0, ended=True)
         shard.close()
+
+
+def begin_shard(work: Work, number: int) -> Shard:
+    """Write a shard's header. Only the first one of a set has the model's metadata."""
+    metadata = work.metadata if number == 0 else architecture_only(work.metadata)
+    split = split_values(number, len(work.shards), len(work.plans))
+    shard = Shard(work.paths[number], metadata | split, work.shards[number])
+    shard.begin()
+    return shard
+
+
+def check(path: Path) -> None:
+    """Raise ConvertError where the engine would refuse the file: tensors that are missing or do
+    not have the shapes that the configuration says."""
+    try:
+        Model(path, no_alloc=True, devices=("none",)).close()
+    except ModelError as error:
+        reason = str(error).rpartition(f"{path}': ")[2]
+        raise ConvertError(
+            f"what this checkpoint converts to would not load: {reason}; its weights do not fit "
+            "its config.json, or llama.cpp does not support this variant of the architecture"
+        ) from error
 
 
 def architecture_only(metadata: Values) -> Values:

@@ -134,6 +134,9 @@ int32_t n_embd_out(const pannier_context & ctx) {
 
 std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_context_params & params) {
     check_params(params);
+    if (!model.has_weights) {
+        fail(PANNIER_ERROR_CONTEXT, "the model was loaded without its weights: load it whole");
+    }
     if (params.embeddings != 0) {
         check_embeds(model, params);
     }
@@ -152,6 +155,11 @@ std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_con
     }
     if (ctx->memory() == nullptr && params.embeddings == 0) {
         fail(PANNIER_ERROR_CONTEXT, "this model only embeds: create the context with embeddings");
+    }
+    const memory_parts parts(ctx->memory());
+    if (parts.has_kv() && parts.kv_cell_bytes() == 0) {
+        // llama.cpp would fill a cache that it never allocated, and assert at the first step
+        fail(PANNIER_ERROR_CONTEXT, "this hybrid model has no attention layer, which llama.cpp cannot run");
     }
     ctx->n_embd_out    = params.embeddings != 0 ? n_embd_out(*ctx) : 0;
     ctx->n_outputs_max = params.n_outputs_max;

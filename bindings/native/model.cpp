@@ -121,8 +121,10 @@ std::unique_ptr<pannier_model> load(const char * path, const pannier_model_param
 
     llama_model_params native           = llama_model_default_params();
     native.n_gpu_layers                 = params.n_gpu_layers;
-    native.load_mode                    = static_cast<llama_load_mode>(params.load_mode);
+    // without weights there is nothing to map, and llama.cpp asserts that nobody wants to
+    native.load_mode = params.no_alloc != 0 ? LLAMA_LOAD_MODE_NONE : static_cast<llama_load_mode>(params.load_mode);
     native.vocab_only                   = params.vocab_only != 0;
+    native.no_alloc                     = params.no_alloc != 0;
     native.check_tensors                = params.check_tensors != 0;
     native.devices                      = devs.empty() ? nullptr : devs.data();
     native.tensor_buft_overrides        = overrides.empty() ? nullptr : overrides.data();
@@ -137,7 +139,8 @@ std::unique_ptr<pannier_model> load(const char * path, const pannier_model_param
     if (model->model == nullptr) {
         fail(PANNIER_ERROR_MODEL, "cannot load '%s': %s", path, logged_errors().c_str());
     }
-    model->vocab = llama_model_get_vocab(model->model);
+    model->vocab       = llama_model_get_vocab(model->model);
+    model->has_weights = !native.vocab_only && !native.no_alloc;
     return model;
 }
 

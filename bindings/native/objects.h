@@ -15,6 +15,7 @@
 struct pannier_model {
     llama_model *       model = nullptr;
     const llama_vocab * vocab = nullptr;
+    bool                has_weights = false; // not if only its vocabulary or its header was read
 
     // The model's own template, parsed at first use. Rendering is const and needs no lock.
     std::mutex                chat_mutex;

@@ -84,6 +84,7 @@ struct pannier_model_params {
     int32_t              n_gpu_layers;  // -1: all
     int32_t              load_mode;     // llama_load_mode: -1 auto, 0 none, 1 mmap, 2 mlock, 3 both
     int32_t              vocab_only;
+    int32_t              no_alloc;      // check the file against its architecture, read no weight
     int32_t              check_tensors;
     int32_t              n_devices;     // 0: all GPUs; the one name "none" keeps the model on the CPU
     const char * const * devices;
