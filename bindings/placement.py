@@ -98,7 +98,7 @@ class Placement:
                 f"{PREFIX}patterns, devices and bytes have {sorted(lengths)} entries: they must "
                 f"be as many each, {MAX_ROWS} at most"
             )
-        return cls(tuple(_row(*row) for row in zip(*columns, strict=True)))  # type: ignore[arg-type]
+        return cls(tuple(_row(*row) for row in zip(*columns, strict=True)))
 
     def to_metadata(self) -> dict[str, Any]:
         """The metadata that says this, less the prefix "pannier."."""

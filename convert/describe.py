@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.filesize import decimal
 
 from ..placement import EXPERTS, INPUT, REST
+from ..roles import Role
 from .table import Plan, TensorPlan
 
 _PATTERNS = {EXPERTS: "routed experts", INPUT: "input tables", REST: "the rest"}
@@ -32,7 +33,7 @@ def plan_rows(plan: Plan) -> Iterable[Sequence[str]]:
         yield tensor.name, shape, tensor.type, size, tensor.role, tensor.device
 
 
-def amounts(sizes: Mapping[str, int]) -> Iterable[Sequence[str]]:
+def amounts(sizes: Mapping[Role, int]) -> Iterable[Sequence[str]]:
     return ((name, decimal(n_bytes)) for name, n_bytes in sizes.items())
 
 

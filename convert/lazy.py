@@ -8,11 +8,13 @@ soon as it has been used, and a stack of experts is computed one expert after th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import CodeType
 from typing import Any
 
 import gguf
 import numpy as np
 import torch
+from conversion.base import LazyTorchTensor
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -79,11 +81,17 @@ def defer(quantize: Any) -> Any:
     return deferring
 
 
+_TO_NUMPY = {
+    constant
+    for constant in LazyTorchTensor.numpy.__code__.co_consts
+    if isinstance(constant, CodeType)
+}
+"""What `LazyTorchTensor.numpy()` does when its turn comes: the one function in it."""
+
+
 def _torch_of(lazy: Any) -> Any:
     """The torch tensor under `lazy.numpy()`: the same numbers, one operation less."""
-    inner = lazy._args[0] if isinstance(lazy, gguf.LazyNumpyTensor) and lazy._args else None
-    is_view = inner is not None and isinstance(inner._meta, torch.Tensor) and len(lazy._args) == 1
-    return inner if is_view and tuple(inner.shape) == tuple(lazy.shape) else lazy
+    return lazy._args[0] if getattr(lazy._func, "__code__", None) in _TO_NUMPY else lazy
 
 
 def _stacked(lazy: Any) -> list[Any]:

@@ -33,7 +33,7 @@ class Options:
     requantize: bool = False
     """Let the recipe have tensors that are NVFP4 or MXFP4 in the checkpoint."""
     target_bytes: int | None = None
-    experts: ExpertsOn = AUTO
+    experts: ExpertsOn = "auto"
     split_experts: bool = False
     mtp: Mtp = "keep"
     name: str | None = None
