@@ -99,6 +99,7 @@ def write_checkpoint(folder: Path, n_bytes: int) -> Path:
         "num_key_value_heads": KV_HEADS,
         "head_dim": HEAD,
         "num_experts": EXPERTS,
+        "num_local_experts": EXPERTS,
         "num_experts_per_tok": 8,
         "moe_intermediate_size": EXPERT_FF,
         "intermediate_size": 4 * HIDDEN,

@@ -5,52 +5,98 @@
 Each round converts over an older file or split set. A killer waits for a random report of the
 conversion, then a random time, and sends SIGKILL to the converting process, its child, or both.
 What is there afterwards must be the old files, the new ones, or (of a set) no first shard; never
-a file that opens and is neither. DIR is best a checkpoint that takes some seconds to write, such
-as bench/convert's with --gigabytes 0.5.
+a file that opens and is neither. DIR is best a checkpoint of some 50 MB, which is written in about
+a second. Processes are forked from one that has imported torch and upstream's code already:
+what happens before that writes nothing.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import threading
+import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
-from pannier.convert import convert
+from pannier.engine import source_tree
+
+sys.path[:0] = [str(source_tree()), str(source_tree() / "gguf-py")]  # as the child process has it
+
+from pannier.convert import ConvertProgress, conversion_run, convert, converter
+from pannier.convert._worker import reported_errors
+from pannier.convert.converter import Request
+from pannier.convert.job import Job
+from pannier.convert.reports import Reporter
 from pannier.errors import ModelError
 from pannier.modelfile import open_model_file
 
-VICTIM = """
-import os, random, signal, sys, threading, time
-from pathlib import Path
-from pannier.convert import convert
-src, out, quant, split, seed, fraction = sys.argv[1:]
-dice = random.Random(seed)
-armed = threading.Event()
 
-def kill():
-    time.sleep(dice.random() * 0.4)
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    targets = dice.choice([["parent"], ["child"], ["child", "parent"]])
-    for target in targets:
-        for pid in children if target == "child" else [os.getpid()]:
+class Worker:
+    """The converting child, forked from a process that has imported everything; as Popen."""
+
+    def __init__(self, request: Request, folder: Path, writer: int) -> None:
+        self.returncode = 0
+        self.pid = os.fork()
+        if self.pid == 0:
+            job = Job(
+                tree="",
+                checkpoint=str(request.checkpoint.folder),
+                folder=str(folder),
+                file_name=request.file_name,
+                precision=request.precision,
+                options=request.options,
+                dry_run=False,
+                reports=writer,
+            )
+            report = Reporter(writer)
             try:
-                os.kill(int(pid), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+                with reported_errors(job, report):
+                    conversion_run.run(job, report)
+            finally:
+                os._exit(0)
 
-def watch(progress):
-    if not armed.is_set() and progress.n_bytes >= float(fraction) * progress.plan.n_bytes:
-        armed.set()
-        threading.Thread(target=kill, daemon=True).start()
+    def wait(self) -> int:
+        with suppress(ChildProcessError):
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.returncode
 
-convert(src, out, quant=quant, split_experts=split == "1", on_progress=watch)
-"""
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def convert_and_be_killed(request: Request, dice: random.Random, fraction: float) -> None:
+    """Convert; once `fraction` of the bytes is reported, a random time later, SIGKILL."""
+    workers: list[Worker] = []
+    armed = threading.Event()
+
+    def start(request: Request, folder: Path, log: object, writer: int) -> Worker:
+        workers.append(Worker(request, folder, writer))
+        return workers[0]
+
+    def kill() -> None:
+        time.sleep(dice.random() * 0.3)
+        pids = {"child": workers[0].pid, "parent": os.getpid()}
+        for target in dice.choice([["parent"], ["child"], ["child", "parent"]]):
+            with suppress(ProcessLookupError):
+                os.kill(pids[target], signal.SIGKILL)
+
+    def watch(progress: ConvertProgress) -> None:
+        if not armed.is_set() and progress.n_bytes >= fraction * progress.plan.n_bytes:
+            armed.set()
+            threading.Thread(target=kill, daemon=True).start()
+
+    converter.start = start  # type: ignore[assignment]
+    converter.run(request, watch)
 
 
 def digest(files: list[Path]) -> str:
@@ -100,9 +146,14 @@ def round_of(dice: random.Random, src: Path, folder: Path, results: Results) -> 
     first = folder / results.files(old, split)[0].name
     # most of the interesting moments are near the end
     fraction = dice.choice([0.0, dice.random(), 1.0])
-    arguments = [src, folder / "m.gguf", new, int(split), dice.random(), fraction]
-    command = [sys.executable, "-c", VICTIM, *map(str, arguments)]
-    subprocess.run(command, capture_output=True, check=False)
+    request = converter.make_request(src, folder / "m.gguf", quant=new, split_experts=split)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            convert_and_be_killed(request, dice, fraction)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
     result = names.get(found := what_is_there(first), found)
     if result == "none" and not split:
         raise AssertionError("a single file is gone")
