@@ -20,7 +20,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from .byte_vocabulary import EOS, N_FIXED, ByteVocabulary
+from .byte_vocabulary import N_FIXED, ByteVocabulary
 
 ARCHITECTURE = "qwen3next"
 _FILE_TYPES = {

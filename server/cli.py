@@ -35,7 +35,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def read_settings(args: argparse.Namespace) -> ServerSettings:
-    """The HTTP side's settings. Makes the demo model if asked for."""
+    """The HTTP side's settings."""
     from importlib.metadata import version
 
     from .state import ServerSettings

@@ -136,7 +136,7 @@ def add_model(group: Group, verb: str) -> None:
     add = group.add_argument
     add("model", nargs="?", metavar="MODEL", help=f"the GGUF file to {verb}")
     add("-m", "--model", dest="model_flag", metavar="FILE", help="the same")
-    add("--demo", action="store_true", help=f"{verb} a tiny built-in model with random weights")
+    add("--demo", action="store_true", help=f"{verb} the tiny model that comes along")
 
 
 def _add_alias(group: Group) -> None:

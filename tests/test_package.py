@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("bindings", "convert", "patches", "server", "third_party")
 FILES = ("pyproject.toml", "README.md", "LICENSE")
 DATA = {
+    "convert/demo": (
+        ROOT / "convert" / "demo",
+        ("pannier-demo.gguf", "questions.txt", "README.md"),
+    ),
     "native": (ROOT / "bindings" / "native", ("*.h", "*.cpp", "CMakeLists.txt")),
     "patches": (ROOT / "patches", ("series", "*.patch")),
     "third_party": (ROOT / "third_party", ("LICENSE.llama.cpp",)),
