@@ -205,6 +205,8 @@ class _Rules:
         sections = self.numbers("rope.dimension_sections")
         if sections and (len(sections) > 4 or not any(sections[:3])):
             self.refuse("rope.dimension_sections", "at most four numbers, not all 0")
+        if sum(sections) > key:
+            self.refuse("rope.dimension_sections", f"at most the head's length, {key}, together")
         if sections and not n:
             self.refuse("rope.dimension_count", "2 or more, with dimension_sections")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -162,6 +163,7 @@ def test_a_conversation(environment):
 def test_keys_that_end(environment, key):
     with Person(environment, str(tiny("llama")), *ARGUMENTS) as person:
         person.read("\r\n> ")
+        time.sleep(1)  # a Ctrl-C between the prompt and the wait for a line shows at the next key
         person.type(key)
         assert person.leave() == 0
         assert "Traceback" not in person.seen

@@ -31,6 +31,7 @@ SPOILED: list[tuple[str, str, str, Any, str]] = [
     ("llama", "rope.dimension_count", "u32", 32, "the head's length"),
     ("qwen3next", "rope.dimension_sections", "arr[i32]", [1, 1, 1, 1, 1], "at most four"),
     ("qwen3next", "rope.dimension_sections", "arr[i32]", [0, 0, 0, 0], "not all 0"),
+    ("qwen3next", "rope.dimension_sections", "arr[i32]", [30, 30, 5, 0], "64, together"),
     ("qwen3next", "rope.scaling.type", "str", b"spiral", "one of none, linear"),
     ("qwen3next", "classifier.activation", "str", b"relu6", "one of gelu"),
     ("qwen3next", "expert_count", "u32", 1025, "0 to 1024"),
