@@ -1,6 +1,6 @@
 """Upstream's lazy tensors, computed a piece at a time and kept by nobody.
 
-`conversion` describes a tensor as a tree of operations over memory-mapped weights. Its own
+`conversion` describes a tensor as a tree of operations over the weights. Its own
 evaluation keeps every intermediate result until the file is written; here each is dropped as
 soon as it has been used, and a stack of experts is computed one expert after the other.
 """
