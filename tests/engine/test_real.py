@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pannier.engine import Engine, find_engine, source_tree
+from pannier.engine.find import is_current
 from pannier.engine.manifest import damaged_files
 from pannier.engine.series import read_series
 from pannier.third_party import LLAMA_CPP
@@ -37,7 +38,8 @@ def test_the_cpu_engine_is_whole_and_current(cpu_engine: Engine) -> None:
     assert damaged_files(manifest, cpu_engine.directory) == []
     assert manifest.source == f"archive-{LLAMA_CPP.sha256}"
     assert list(manifest.ingredients["patches"]) == [patch.slug for patch in read_series()]
-    assert find_engine("cpu").manifest.key == manifest.key
+    assert is_current(cpu_engine)
+    assert find_engine("cpu").backends == ("cpu",)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/maps")
