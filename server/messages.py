@@ -15,7 +15,8 @@ from typing import Any, Literal
 from ..sampling import SamplingParams
 
 FinishReason = Literal["eos", "length", "cancelled", "error"]
-QueryKind = Literal["memory", "slots"]
+Overflow = Literal["stop", "shift", "error"]
+QueryKind = Literal["memory", "slots", "alive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,21 @@ class Submit:
     """Report this many of the most likely tokens with each sampled one."""
     whole: bool = False
     """Send one output, the last, with all tokens: nobody reads them before."""
+    boundaries: tuple[int, ...] = ()
+    """Lengths of prefixes of the prompt from which later prompts are likely to go on: up to the
+    end of the system prompt, of each message."""
+    generated: tuple[int, ...] = ()
+    """Tokens that an engine which is gone sampled for this request: computed like the prompt,
+    known to the sampler as its own, counted in `max_tokens`, not sent again."""
+    overflow: Overflow = "stop"
+    """At the end of the context: finish with "length", or forget the middle and go on, or refuse
+    at once a request whose `max_tokens` do not fit."""
+    n_keep: int = 0
+    """Tokens at the start of the prompt that a shift keeps; -1: the whole prompt."""
+    priority: int = 0
+    """Higher starts first; equal ones in order of arrival."""
+    key: str = ""
+    """Whose request this is, for limits per client; empty: nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +122,10 @@ class Timings:
     queued_s: float = 0.0
     cache_n: int = 0
     """Prompt tokens that were already in the cache."""
+    cache_reason: str = ""
+    """Why the others were not: one of `scheduler.reasons`."""
+    drift_at: int = -1
+    """Where the prompt leaves what the cache holds; -1 where it shares nothing or all of it."""
 
 
 @dataclass(slots=True)
@@ -121,7 +141,10 @@ class Output:
     error: str = ""
     """Why, when `finish` is "error": a sentence for the client."""
     status: int = 500
-    """HTTP status that suits `error`: 400 for a request that can never run."""
+    """HTTP status that suits `error`: 400 for a request that can never run, 503 for one that may
+    run later."""
+    retry_after_s: int = 0
+    """With status 503: when to try again."""
     timings: Timings | None = None
     """With the last output; with the first too where the engine side has them:
     the HTTP side ends a request at a stop string before the last one comes."""
