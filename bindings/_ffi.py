@@ -148,6 +148,8 @@ class context_info(Struct):
         ("has_recurrent", c.c_int32),
         ("kv_cell_bytes", c.c_uint64),
         ("recurrent_seq_bytes", c.c_uint64),
+        ("window_seq_bytes", c.c_uint64),
+        ("can_cut", c.c_int32),
     ]
 
 
@@ -326,7 +328,11 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     ("seq_get_memory", c.c_int, [_HANDLE, int32_arg, c.POINTER(seq_memory)]),
     ("seq_save", c.c_int, [_HANDLE, int32_arg, c.c_void_p, c.c_size_t, c.POINTER(c.c_size_t)]),
     ("seq_load", c.c_int, [_HANDLE, int32_arg, c.c_char_p, c.c_size_t]),
-    ("sampler_set", c.c_int, [_HANDLE, int32_arg, c.POINTER(sampler_params), _I32P, int32_arg]),
+    (
+        "sampler_set",
+        c.c_int,
+        [_HANDLE, int32_arg, c.POINTER(sampler_params), _I32P, int32_arg, int32_arg],
+    ),
     ("sampler_clear", c.c_int, [_HANDLE, int32_arg]),
     ("context_memory", c.c_int, [_HANDLE, c.POINTER(memory_row), int32_arg, _I32P]),
     ("allocations", c.c_int, [c.POINTER(memory_row), int32_arg, _I32P]),

@@ -215,6 +215,17 @@ class Context(Owner):
         return int(self._info.recurrent_seq_bytes)
 
     @property
+    def window_seq_bytes(self) -> int:
+        """Bytes of one sequence's cells in sliding-window layers, at most; 0 without such layers."""
+        return int(self._info.window_seq_bytes)
+
+    @property
+    def can_cut(self) -> bool:
+        """Whether a sequence can lose any part of its end: neither a recurrent state nor a sliding
+        window has moved on."""
+        return bool(self._info.can_cut)
+
+    @property
     def graphs_reused(self) -> int:
         """How often llama.cpp reused its compute graph."""
         return int(self._lib.context_graphs_reused(self.handle))
@@ -240,18 +251,23 @@ class Context(Owner):
         params: SamplingParams,
         history: list[int] | None = None,
         n_probs: int = 0,
+        n_generated: int = 0,
     ) -> None:
         """Give a sequence a new sampler.
 
         Args:
             history: tokens that the penalties know of, usually the prompt.
             n_probs: alternatives to report with each token.
+            n_generated: how many tokens at the end of `history` count as sampled: a
+                grammar has to accept them.
 
         Raises ArgumentError for a value or grammar that llama.cpp cannot take.
         """
         raw, _keep_alive = native_sampler(params, n_probs)
         tokens = history or []
-        self.call("sampler_set", seq_id, _ffi.byref(raw), _ffi.int32s(tokens), len(tokens))
+        self.call(
+            "sampler_set", seq_id, _ffi.byref(raw), _ffi.int32s(tokens), len(tokens), n_generated
+        )
 
     def clear_sampler(self, seq_id: int) -> None:
         """Take a sequence's sampler away."""

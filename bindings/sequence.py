@@ -57,8 +57,8 @@ class Sequence:
     def copy_to(self, other: int) -> Sequence:
         """Let sequence `other` share all of this one's state; what it held is removed first.
 
-        In a unified cache no data moves: cells are shared, and a recurrent state is
-        copied when one of the two decodes.
+        In a unified cache no data moves: cells are shared (of a sliding window those that
+        can still be seen), and a recurrent state is copied when one of the two decodes.
         """
         target = self.context.sequence(other)
         self.context.call("seq_copy", self.seq_id, other)

@@ -34,6 +34,22 @@ class EngineConfig:
     cache_type_v: str = "f16"
     flash_attn: str = "auto"
     kv_unified: bool = True
+    n_prefixes: int = -1
+    """Sequences beside those of the slots, for prefixes; -1: as many as cost little."""
+    cache_ram_mib: int = 2048
+    """Host memory for states that the device has no room for."""
+    prefix_cache_dir: str = ""
+    """Folder for states that outlive the process; empty: none."""
+    prefix_cache_mib: int = 16384
+    """Disk for them."""
+    max_queue: int = 0
+    """Most requests that wait; 0: any number."""
+    queue_timeout_s: float = 0.0
+    """Longest wait for a slot; 0: any."""
+    max_per_key: int = 0
+    """Most requests of one client at once; 0: any number."""
+    max_itl_ms: float = 0.0
+    """Target for the time between two tokens of a request while prompts are computed; 0: none."""
     swa_full: bool = False
     load_mode: str = "auto"
     """"auto", "mmap", "mlock", "mmap+mlock" or "none"."""

@@ -14,13 +14,16 @@ from typing import Any
 from .. import _ffi
 from ..context import Context
 from ..engine.store import open_engine
-from ..errors import PannierError
+from ..errors import PannierError, ServerError
 from ..model import Model, Progress
 from .config import EngineConfig
+from .limits import Limits, Policy
 from .loading import load_model, make_context
 from .loop import EngineLoop
 from .messages import Failed, Loading, Ready
-from .scheduler import Limits, Scheduler
+from .prefix_cache import CacheSizes
+from .scheduler import Scheduler
+from .state_store import StateStore
 
 PROGRESS_STEP = 0.01
 
@@ -50,9 +53,9 @@ def serve(connection: Connection, config: EngineConfig) -> None:
             connection.send(Failed(str(error)))
             return
         with context:
-            connection.send(ready(model, context, time.monotonic() - started))
-            scheduler = Scheduler(limits(context), model.eog_tokens)
-            EngineLoop(connection, context, scheduler).run()
+            loop = make_loop(connection, config, model, context)
+            connection.send(ready(model, context, config, time.monotonic() - started))
+            loop.run()
 
 
 def report_loading(connection: Connection) -> Progress:
@@ -68,22 +71,77 @@ def report_loading(connection: Connection) -> Progress:
     return progress
 
 
-def limits(context: Context) -> Limits:
-    return Limits(
-        n_slots=context.n_parallel,
-        n_ctx=context.n_ctx,
-        n_ctx_seq=context.n_ctx_seq,
-        n_batch=context.n_batch,
-        n_mixed=max(context.n_ubatch, context.n_parallel + 1),
-        unified=context.kv_unified,
+def make_loop(
+    connection: Connection, config: EngineConfig, model: Model, context: Context
+) -> EngineLoop:
+    """The loop of a context, with the states that earlier processes left for it."""
+    store = open_store(config, context)
+    scheduler = Scheduler(
+        limits(context, config.n_parallel),
+        model.eog_tokens,
+        Policy(config.max_queue, config.max_per_key),
+        cache_sizes(config, context),
+    )
+    if scheduler.cache.sizes.disk_bytes:
+        for tokens, path in store.found():
+            store.adopt(scheduler.cache.add_stored(tokens), path)
+        scheduler.cache.trim_disk()
+    return EngineLoop(
+        connection,
+        context,
+        scheduler,
+        store,
+        max_itl_s=config.max_itl_ms / 1000,
+        queue_timeout_s=config.queue_timeout_s,
     )
 
 
-def ready(model: Model, context: Context, load_seconds: float) -> Ready:
+def open_store(config: EngineConfig, context: Context) -> StateStore:
+    """States of this model file, engine and cache layout. Raises `ServerError`."""
+    if not config.prefix_cache_dir:
+        return StateStore()
+    file = Path(config.model).stat()
+    layout = (config.cache_type_k, config.cache_type_v, config.flash_attn, context.kv_unified)
+    engine = _ffi.library().path.parent.parent.name
+    identity = f"{Path(config.model).name} {file.st_size} {file.st_mtime_ns} {engine} {layout}"
+    try:
+        return StateStore(Path(config.prefix_cache_dir).expanduser(), identity)
+    except OSError as error:
+        raise ServerError(
+            f"--prefix-cache-dir {config.prefix_cache_dir} cannot be used: {error.strerror}"
+        ) from error
+
+
+def cache_sizes(config: EngineConfig, context: Context) -> CacheSizes:
+    return CacheSizes(
+        cell_bytes=context.kv_cell_bytes,
+        state_bytes=context.recurrent_seq_bytes + context.window_seq_bytes,
+        host_bytes=config.cache_ram_mib << 20,
+        disk_bytes=config.prefix_cache_mib << 20 if config.prefix_cache_dir else 0,
+    )
+
+
+def limits(context: Context, n_slots: int) -> Limits:
+    # a model without a KV cache has no cells to run out of
+    n_ctx = context.n_ctx if context.kv_cell_bytes else context.n_ctx_seq * context.n_parallel
+    return Limits(
+        n_slots=n_slots,
+        n_ctx=n_ctx,
+        n_ctx_seq=context.n_ctx_seq,
+        n_batch=context.n_batch,
+        n_mixed=max(context.n_ubatch, n_slots + 1),
+        unified=context.kv_unified,
+        n_seqs=context.n_parallel,
+        can_cut=context.can_cut,
+        equal_chunks=context.has_recurrent,
+    )
+
+
+def ready(model: Model, context: Context, config: EngineConfig, load_seconds: float) -> Ready:
     return Ready(
         n_ctx=context.n_ctx,
         n_ctx_slot=context.n_ctx_seq,
-        n_slots=context.n_parallel,
+        n_slots=config.n_parallel,
         n_batch=context.n_batch,
         load_seconds=load_seconds,
         facts=facts(model, context),

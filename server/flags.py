@@ -30,6 +30,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     context = parser.add_argument_group("context")
     add_context(context)
     _add_slots(context)
+    _add_prefixes(parser.add_argument_group("prefixes of prompts"))
     add_placement(parser.add_argument_group("placement"))
     _add_http(parser.add_argument_group("HTTP"))
 
@@ -54,7 +55,15 @@ def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConf
         cache_type_k=args.cache_type_k,
         cache_type_v=args.cache_type_v,
         flash_attn=args.flash_attn,
-        kv_unified=args.kv_unified,
+        kv_unified=args.kv != "split",
+        n_prefixes=args.prefix_sequences,
+        cache_ram_mib=args.cache_ram,
+        prefix_cache_dir=args.prefix_cache_dir,
+        prefix_cache_mib=args.prefix_cache_mib,
+        max_queue=args.max_queue,
+        queue_timeout_s=args.queue_timeout,
+        max_per_key=args.max_per_key,
+        max_itl_ms=args.max_itl_ms,
         swa_full=args.swa_full,
         load_mode=args.load_mode,
     )
@@ -76,6 +85,17 @@ def at_least(low: int) -> Callable[[str], int]:
         return value
 
     return read
+
+
+def not_negative(text: str) -> float:
+    """A number from 0 up."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
 
 
 def parallel(text: str) -> int:
@@ -229,19 +249,51 @@ def _add_slots(group: Group) -> None:
         f"-1: {EngineConfig.n_parallel} (default: -1)",
     )
     add(
-        "-kvu",
-        "--kv-unified",
-        action="store_true",
-        default=True,
-        help="one KV cache that all slots share (the default)",
+        "--kv",
+        choices=("unified", "split", "auto"),
+        default="auto",
+        help="one KV cache that all slots share, or one for each slot, all of one size; auto: "
+        "unified, because only there prefixes are shared (default: auto)",
+    )
+    for name, short, kind in (
+        ("--kv-unified", "-kvu", "unified"),
+        ("--no-kv-unified", "-no-kvu", "split"),
+    ):
+        add(short, name, dest="kv", action="store_const", const=kind, help=f"--kv {kind}")
+    _number(add, "", "--max-queue", 0, "requests that may wait for a slot; one more gets status "
+            "503; 0: any number")  # fmt: skip
+    _seconds(add, "--queue-timeout", "longest wait for a slot, then status 503; 0: any")
+    _number(add, "", "--max-per-key", 0, "requests of one API key that run at once; 0: any number")
+    _seconds(add, "--max-itl-ms", "milliseconds between two tokens of a request to aim at while "
+             "prompts of others are computed; 0: prompts go in chunks of -ub")  # fmt: skip
+
+
+def _add_prefixes(group: Group) -> None:
+    add = group.add_argument
+    add(
+        "--prefix-sequences",
+        type=at_least(-1),
+        default=-1,
+        metavar="N",
+        help="states of prefixes kept on the device beside those of the slots; -1: as many as "
+        "take no more memory than the KV cache (default: -1)",
     )
     add(
-        "-no-kvu",
-        "--no-kv-unified",
-        dest="kv_unified",
-        action="store_false",
-        help="a KV cache of its own for each slot, all of one size",
+        "-cram",
+        "--cache-ram",
+        type=at_least(0),
+        default=EngineConfig.cache_ram_mib,
+        metavar="N",
+        help="MiB of host memory for states that the device has no room for "
+        f"(default: {EngineConfig.cache_ram_mib})",
     )
+    add(
+        "--prefix-cache-dir",
+        default="",
+        metavar="DIR",
+        help="folder for such states that outlives the server (default: none)",
+    )
+    _number(add, "", "--prefix-cache-mib", EngineConfig.prefix_cache_mib, "MiB that it may take")
 
 
 def add_placement(group: Group) -> None:
@@ -334,3 +386,7 @@ def _number(
         metavar="N",
         help=f"{text} (default: {default})",
     )
+
+
+def _seconds(add: Callable[..., Any], name: str, text: str) -> None:
+    add(name, type=not_negative, default=0.0, metavar="N", help=f"{text} (default: 0)")

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from ..context import Context
 from ..model import Model, Progress
+from ..modelfile import open_model_file
+from ..modelfile.costs import client_costs
 from .config import EngineConfig
+
+MAX_SEQUENCES = 256
+N_FREE = 16
+"""Sequences for prefixes where they cost nothing but cells."""
 
 
 def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
@@ -23,10 +29,11 @@ def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
 
 def make_context(model: Model, config: EngineConfig) -> Context:
     """The context of a configuration over its model. Raises `ContextError`."""
+    n_sequences = config.n_parallel + n_prefixes(config, model.n_ctx_train)
     return model.context(
         n_ctx=config.n_ctx,
-        n_parallel=config.n_parallel,
-        n_batch=max(config.n_batch, config.n_parallel),
+        n_parallel=n_sequences,
+        n_batch=max(config.n_batch, n_sequences),
         n_ubatch=config.n_ubatch,
         n_threads=config.n_threads,
         n_threads_batch=config.n_threads_batch,
@@ -37,3 +44,22 @@ def make_context(model: Model, config: EngineConfig) -> Context:
         swa_full=config.swa_full,
         moe_cache_bytes=config.moe_cache_mib * 2**20,
     )
+
+
+def n_prefixes(config: EngineConfig, n_ctx_train: int) -> int:
+    """Sequences beside those of the slots. Each has a recurrent state, or cells for a sliding
+    window, of its own: in all they may take as much as the cells of the KV cache."""
+    most = MAX_SEQUENCES - config.n_parallel
+    if not config.kv_unified:
+        return 0
+    if config.n_prefixes >= 0:
+        return min(config.n_prefixes, most)
+    costs = client_costs(open_model_file(config.model).metadata)
+    if costs is None:
+        return min(config.n_parallel, most)
+    cell_bytes = costs.cell_bytes() or 0
+    state_bytes = costs.recurrent_bytes + costs.window * (costs.window_cell_bytes() or 0)
+    if state_bytes == 0:
+        return min(N_FREE, most)
+    affordable = (config.n_ctx or n_ctx_train) * cell_bytes // state_bytes
+    return min(max(2, min(config.n_parallel + 8, affordable)), most)

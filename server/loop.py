@@ -1,7 +1,7 @@
 """The engine loop: the one thread that owns the context.
 
-Three calls make a step: schedule, step, update. Between steps the loop reads
-messages; while there is nothing to compute it sleeps until one comes.
+Three calls make a step: schedule, step, update. Between steps the loop reads messages; while there
+is nothing to compute it writes states to disk, if it may, and then sleeps until a message comes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from multiprocessing.connection import Connection
 
 from ..batch import Batch, Sampled
 from ..context import Context
-from ..errors import PannierError
+from ..errors import CacheFull, PannierError
+from .context_memory import ContextMemory
+from .mailer import Mailer
 from .messages import (
     Answer,
     Cancel,
@@ -24,9 +26,13 @@ from .messages import (
     ToEngine,
     TokenLogprob,
 )
+from .operations import Operation
 from .outbox import Outbox
+from .pace import Pace
 from .report import memory_report, slots_report
-from .scheduler import Plan, Running, SampledToken, Scheduler
+from .running import Running
+from .scheduler import Plan, SampledToken, Scheduler
+from .state_store import StateStore
 from .stopwatch import Clock, Stopwatch, monotonic
 
 logger = logging.getLogger("pannier.server")
@@ -40,14 +46,23 @@ class EngineLoop:
         connection: Connection,
         context: Context,
         scheduler: Scheduler,
+        store: StateStore | None = None,
+        *,
+        max_itl_s: float = 0.0,
+        queue_timeout_s: float = 0.0,
         clock: Clock = monotonic,
     ) -> None:
         self.connection = connection
         self.context = context
         self.scheduler = scheduler
+        self.memory = ContextMemory(context, store or StateStore())
+        self.pace = Pace(scheduler.limits.n_mixed, max_itl_s)
+        self.queue_timeout_s = queue_timeout_s
         self.clock = clock
         self.watches: dict[int, Stopwatch] = {}
         self.outbox = Outbox()
+        self.mailer = Mailer(connection)
+        self.n_steps = 0
         self.stopping = False
 
     def run(self) -> None:
@@ -56,45 +71,86 @@ class EngineLoop:
             while not self.stopping:
                 self.receive()
                 plan = self.scheduler.schedule()
-                sampled = self.step(plan)
-                self.send(self.scheduler.update(plan, sampled))
-                self.clear_released()
+                outputs = self.step(plan)
+                self.send(outputs)
+                self.clear_samplers()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             logger.info("the HTTP side is gone")
         finally:
             self.cancel_all()
+            self.flush()
+            self.mailer.close()
 
     # ------------------------------------------------------------ messages
 
     def receive(self) -> None:
         """Handle every message there is; wait for one when there is nothing to compute."""
         while not self.stopping and (self.scheduler.is_idle or self.connection.poll(0)):
+            if not self.connection.poll(0):
+                self.tidy()
             self.handle(self.connection.recv())
+        self.end_overdue()
+
+    def tidy(self) -> None:
+        """Nothing to compute: free what is free, and save a state for the next start."""
+        self.perform_pending()
+        while not self.connection.poll(0):
+            self.scheduler.cache.flush(1)
+            if not self.perform_pending():
+                return
+
+    def perform_pending(self) -> int:
+        """Carry out operations that wait for no step. Returns how many there were."""
+        operations = self.scheduler.take_operations()
+        self.carry_out(operations)
+        return len(operations)
 
     def handle(self, message: ToEngine) -> None:
         if isinstance(message, Submit):
-            self.watches[message.id] = Stopwatch(len(message.prompt), submitted=self.clock())
-            if message.whole:
-                self.outbox.hold(message.id)
-            self.send([self.scheduler.submit(message)])
+            self.admit(message)
         elif isinstance(message, Cancel):
             self.send([self.scheduler.cancel(message.id)])
-            self.clear_released()
+            self.clear_samplers()
         elif isinstance(message, Query):
-            self.connection.send(Answer(message.id, self.report(message)))
+            self.mailer.send(Answer(message.id, self.report(message)))
         elif isinstance(message, Shutdown):
             self.stopping = True
 
+    def admit(self, request: Submit) -> None:
+        now = self.clock()
+        deadline = now + self.queue_timeout_s if self.queue_timeout_s > 0 else 0.0
+        self.watches[request.id] = Stopwatch(len(request.prompt), now, deadline=deadline)
+        if request.whole:
+            self.outbox.hold(request.id)
+        self.send([self.scheduler.submit(request)])
+
+    def end_overdue(self) -> None:
+        """End requests that have waited for longer than they may."""
+        if self.queue_timeout_s <= 0 or not self.scheduler.waiting:
+            return
+        now = self.clock()
+        error = f"no slot was free for {self.queue_timeout_s:g} s; try again later"
+        retry_after_s = self.scheduler.policy.retry_after_s
+        self.send(
+            self.scheduler.fail(request.id, error, 503, retry_after_s)
+            for request in self.scheduler.waiting
+            if now > self.watches[request.id].deadline
+        )
+
     def report(self, query: Query) -> object:
-        make = {"memory": memory_report, "slots": slots_report}[query.kind]
-        return make(self.context, self.scheduler)
+        if query.kind == "alive":
+            return True
+        if query.kind == "memory":
+            self.perform_pending()
+            return memory_report(self)
+        return slots_report(self.context, self.scheduler)
 
     def send(self, outputs: Iterable[Output | None]) -> None:
         """All news of a step in one message, with timings where a request begins or ends."""
         timed = (self.timed(output) for output in outputs if output is not None)
         news = list(self.outbox.pass_on(timed))
         if news:
-            self.connection.send(StepOutputs(news))
+            self.mailer.send(StepOutputs(news))
 
     def timed(self, output: Output) -> Output:
         watch = self.watches.get(output.id)
@@ -119,51 +175,78 @@ class EngineLoop:
         except OSError:
             logger.info("nobody listens to the last %d answers", len(ids))
 
+    def flush(self) -> None:
+        """Save what the next start can use."""
+        self.scheduler.cache.flush()
+        self.perform_pending()
+
     # ------------------------------------------------------------ step
 
-    def step(self, plan: Plan) -> list[SampledToken]:
-        """Compute one plan. A failure ends the requests in it and no others."""
+    def step(self, plan: Plan) -> list[Output]:
+        """Compute one plan. What fails costs at most the requests in it."""
+        whole = self.carry_out(plan.operations)
         for running in plan.started:
             self.start(running, plan)
-        if not plan.chunks:
-            return []
+        if not whole or not plan.chunks:
+            return []  # what was lost is planned again
         batch, n_top = self.make_batch(plan)
+        started = self.clock()
         try:
             result = self.context.step(batch, n_top)
+        except CacheFull as error:
+            logger.error("no cells for a step of %d tokens: %s", plan.n_tokens, error)
+            return self.scheduler.give_way(plan, str(error))
         except PannierError as error:
-            self.fail_all(plan, error)
-            return []
-        by_slot = {chunk.request.slot: chunk.request.id for chunk in plan.chunks}
-        return [to_sampled(by_slot[row.seq_id], row, n_top > 0) for row in result.sampled]
+            logger.error("a step of %d tokens failed: %s", plan.n_tokens, error)
+            for chunk in plan.chunks:
+                self.context.sequence(chunk.request.seq).clear()
+            return self.scheduler.retry(plan, str(error))
+        self.n_steps += 1
+        self.keep_pace(plan, self.clock() - started)
+        by_seq = {chunk.request.seq: chunk.request.id for chunk in plan.chunks}
+        sampled = [to_sampled(by_seq[row.seq_id], row, n_top > 0) for row in result.sampled]
+        return self.scheduler.update(plan, sampled)
 
-    def clear_released(self) -> None:
-        for slot in self.scheduler.take_released():
-            self.context.sequence(slot).clear()
-            self.context.clear_sampler(slot)
+    def carry_out(self, operations: Iterable[Operation]) -> bool:
+        """False if the scheduler had to hear of a loss."""
+        if self.memory.perform(operations):
+            return True
+        self.scheduler.lose(self.memory.lost, self.memory.bad_keys)
+        return False
+
+    def keep_pace(self, plan: Plan, seconds: float) -> None:
+        n_decoding = sum(chunk.request.is_decoding for chunk in plan.chunks)
+        self.pace.note(n_decoding, plan.n_tokens - n_decoding, seconds)
+        self.scheduler.n_mixed = self.pace.n_tokens
+
+    def clear_samplers(self) -> None:
+        busy = {running.seq for running in self.scheduler.running.values()}
+        for seq in self.scheduler.take_released():
+            if seq not in busy:
+                self.context.clear_sampler(seq)
 
     def start(self, running: Running, plan: Plan) -> None:
         """Give a request its sampler; one that cannot be made ends the request."""
         request = running.request
-        if request.id in self.watches:
-            self.watches[request.id].started = self.clock()
+        watch = self.watches.get(request.id)
+        if watch is not None:
+            watch.started = self.clock()
+            watch.n_reused = min(running.n_reused, watch.n_prompt)
+            watch.reason, watch.drift_at = running.reason, running.drift_at
         try:
             self.context.set_sampler(
-                running.slot, request.sampling, request.prompt, request.n_probs
+                running.seq, request.sampling, running.tokens, request.n_probs, running.n_generated
             )
         except PannierError as error:
-            plan.chunks = [chunk for chunk in plan.chunks if chunk.request is not running]
+            plan.leave_out(running)
             self.send([self.scheduler.fail(request.id, str(error), status=400)])
 
     def make_batch(self, plan: Plan) -> tuple[Batch, int]:
         batch = Batch()
         for chunk in plan.chunks:
-            batch.add(chunk.request.slot, chunk.tokens, sample=chunk.sample)
+            batch.add(chunk.request.seq, chunk.tokens, sample=chunk.sample)
         n_top = max(chunk.request.request.n_probs for chunk in plan.chunks)
         return batch, n_top
-
-    def fail_all(self, plan: Plan, error: PannierError) -> None:
-        logger.error("a step of %d tokens failed: %s", plan.n_tokens, error)
-        self.send([self.scheduler.fail(chunk.request.id, str(error)) for chunk in plan.chunks])
 
 
 def to_sampled(id: int, row: Sampled, wants_logprobs: bool) -> SampledToken:

@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..context import Context
 from ..device import devices
 from ..memory import KINDS, MemoryReport, SequenceMemory
-from .scheduler import Running, Scheduler
+from .running import Running
+from .scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from .loop import EngineLoop
 
 
-def memory_report(context: Context, scheduler: Scheduler) -> dict[str, Any]:
+def memory_report(loop: EngineLoop) -> dict[str, Any]:
     """Bytes per device and kind, bytes per client, and the allocator's record beside their sum."""
+    context, scheduler = loop.context, loop.scheduler
     report = context.memory()
-    by_slot = {running.slot: running for running in scheduler.running.values()}
+    by_seq = {running.seq: running for running in scheduler.running.values()}
     clients = [
-        client_row(by_slot.get(sequence.seq_id), sequence, context, scheduler)
+        client_row(by_seq.get(sequence.seq_id), sequence)
         for sequence in report.sequences
-        if sequence.seq_id in by_slot or sequence.n_cells or sequence.recurrent_bytes
+        if sequence.seq_id in by_seq or sequence.n_cells or sequence.recurrent_bytes
     ]
     return {
         "devices": device_rows(report),
         "clients": clients,
         "kv": {
             "n_cells": context.n_ctx,
-            "n_cells_reserved": sum(scheduler.cells.reserved.values()),
+            "n_cells_used": scheduler.tree.n_cells,
+            "n_cells_reserved": scheduler.n_promised - n_kept_cells(scheduler),
             "cell_bytes": context.kv_cell_bytes,
             "unified": context.kv_unified,
         },
+        "prefixes": prefixes(loop),
+        "graphs": {"n_steps": loop.n_steps, "n_reused": context.graphs_reused},
+        "n_sequences": context.n_parallel,
         "recurrent_seq_bytes": context.recurrent_seq_bytes,
         "total_bytes": report.total_bytes,
         "allocated_bytes": report.allocated_bytes,
         "allocated": dict(report.allocated),
+    }
+
+
+def n_kept_cells(scheduler: Scheduler) -> int:
+    """Cells that are there for later requests only."""
+    busy = [running.seq for running in scheduler.running.values()]
+    return scheduler.tree.n_cells - scheduler.tree.n_held(busy)
+
+
+def prefixes(loop: EngineLoop) -> dict[str, Any]:
+    """What is kept of earlier requests, by place."""
+    cache = loop.scheduler.cache
+    kept = list(cache.kept.values())
+    return {
+        "n_on_device": len(cache.sequences),
+        "n_in_host_memory": sum(one.stored == "host" for one in kept),
+        "n_on_disk": sum(one.stored == "disk" for one in kept),
+        "n_cells": n_kept_cells(loop.scheduler),
+        "host_bytes": loop.memory.store.host_bytes,
     }
 
 
@@ -55,16 +83,15 @@ def device_rows(report: MemoryReport) -> list[dict[str, Any]]:
     return rows
 
 
-def client_row(
-    running: Running | None, sequence: SequenceMemory, context: Context, scheduler: Scheduler
-) -> dict[str, Any]:
-    """What one client holds; `id` is null for a sequence that no request runs on."""
+def client_row(running: Running | None, sequence: SequenceMemory) -> dict[str, Any]:
+    """What one client holds; `id` and `slot` are null for a prefix that no request runs on."""
     return {
         "id": running.id if running else None,
-        "slot": sequence.seq_id,
+        "slot": running.slot if running else None,
+        "seq": sequence.seq_id,
         "n_cells": sequence.n_cells,
         "n_cells_shared": sequence.n_cells_shared,
-        "n_cells_reserved": scheduler.cells.reserved.get(running.id, 0) if running else 0,
+        "n_cells_reserved": running.n_reserved if running else 0,
         "kv_bytes": sequence.kv_bytes,
         "recurrent_bytes": sequence.recurrent_bytes,
         "total_bytes": sequence.kv_bytes + sequence.recurrent_bytes,
@@ -89,7 +116,8 @@ def slot_row(slot: int, running: Running | None, context: Context) -> dict[str, 
         row |= {
             "id_task": running.id,
             "n_prompt_tokens": running.n_prompt,
-            "n_prompt_tokens_processed": running.n_computed,
+            "n_prompt_tokens_processed": min(running.n_computed, running.n_prompt),
+            "n_prompt_tokens_cache": running.n_reused,
             "n_decoded": running.n_generated,
             "n_remain": max_tokens - running.n_generated if max_tokens >= 0 else -1,
         }

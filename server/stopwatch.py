@@ -18,17 +18,25 @@ class Stopwatch:
     started: float = 0.0
     first_token: float = 0.0
     n_predicted: int = 0
+    n_reused: int = 0
+    reason: str = ""
+    drift_at: int = -1
+    deadline: float = 0.0
+    """When it has waited long enough to start; 0: never."""
 
     def timings(self, now: float) -> Timings:
         """What the request cost up to now."""
         started = self.started or now
         first = self.first_token or now
         return Timings(
-            prompt_n=self.n_prompt,
+            prompt_n=self.n_prompt - self.n_reused,
             prompt_s=first - started,
             predicted_n=self.n_predicted,
             predicted_s=now - first,
             queued_s=started - self.submitted,
+            cache_n=self.n_reused,
+            cache_reason=self.reason,
+            drift_at=self.drift_at,
         )
 
 

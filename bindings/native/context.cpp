@@ -166,6 +166,7 @@ std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_con
     ctx->n_seq_max     = params.n_seq_max;
     ctx->kv_unified    = params.kv_unified != 0;
     ctx->samplers.resize(params.n_seq_max);
+    ctx->shared_window_ends.assign(params.n_seq_max, -1);
     return ctx;
 }
 
@@ -218,6 +219,8 @@ int pannier_context_get_info(const pannier_context * ctx, pannier_context_info *
         out->has_recurrent       = parts.recurrent != nullptr ? 1 : 0;
         out->kv_cell_bytes       = parts.kv_cell_bytes();
         out->recurrent_seq_bytes = parts.recurrent_seq_bytes();
+        out->window_seq_bytes    = parts.window_cell_bytes() * ctx->model->model->hparams.n_swa;
+        out->can_cut             = parts.known && parts.recurrent == nullptr && parts.caches.size() == 1 ? 1 : 0;
     });
 }
 

@@ -61,6 +61,10 @@ uint64_t memory_parts::kv_cell_bytes() const {
     return caches.empty() ? 0 : cell_bytes(*caches.front());
 }
 
+uint64_t memory_parts::window_cell_bytes() const {
+    return window() == nullptr ? 0 : cell_bytes(*window());
+}
+
 uint64_t memory_parts::recurrent_seq_bytes() const {
     return recurrent == nullptr || recurrent->size == 0 ? 0 : sum(recurrent_bytes()) / recurrent->size;
 }

@@ -29,12 +29,15 @@ struct memory_parts {
     llama_memory_recurrent *      recurrent = nullptr;
     bool                          known     = true;
 
+    llama_kv_cache * window() const { return caches.size() > 1 ? caches[1] : nullptr; }
+
     bool has_kv() const { return !caches.empty() || !known; }
 
     bytes_by_buffer_type kv_bytes() const;
     bytes_by_buffer_type recurrent_bytes() const;
 
     uint64_t kv_cell_bytes() const;       // of the full-size cache
+    uint64_t window_cell_bytes() const;   // of the sliding-window cache
     uint64_t recurrent_seq_bytes() const;
 };
 

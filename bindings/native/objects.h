@@ -53,6 +53,9 @@ struct pannier_context {
 
     std::vector<pannier::sequence_sampler> samplers; // [n_seq_max]
 
+    // Where a sequence will have left the window that it shares with another; -1: it shares none.
+    std::vector<int32_t> shared_window_ends; // [n_seq_max]
+
     // The batch in llama.cpp's form; reused between steps.
     std::vector<int32_t>        n_seq_ids;
     std::vector<llama_seq_id>   seq_ids;
@@ -69,5 +72,8 @@ namespace pannier {
 
 // Throws PANNIER_ERROR_ARGUMENT unless 0 <= seq_id < n_seq_max and the model keeps sequences.
 void check_seq_id(const pannier_context & ctx, int32_t seq_id);
+
+// Lets go of shared windows that the last step's sequences have left.
+void leave_shared_windows(pannier_context & ctx);
 
 } // namespace pannier

@@ -192,6 +192,8 @@ struct pannier_context_info {
     int32_t  has_recurrent;
     uint64_t kv_cell_bytes;       // one token's K and V over all layers of the full-size cache
     uint64_t recurrent_seq_bytes; // one sequence's state, rollback planes included
+    uint64_t window_seq_bytes;    // one sequence's cells in the sliding-window layers, at most
+    int32_t  can_cut;             // a sequence can lose any part of its end, and any prefix be copied
 };
 
 PANNIER_API int  pannier_context_create(struct pannier_model * model, const struct pannier_context_params * params,
@@ -263,7 +265,9 @@ struct pannier_seq_memory {
 // state goes back only through rollback planes); nothing has changed then.
 PANNIER_API int pannier_seq_remove(struct pannier_context * ctx, int32_t seq_id, int32_t p0, int32_t p1,
                                    int32_t * removed);
-// Makes `dst` share all of `src`'s state. What `dst` held is removed first.
+// Makes `dst` share all of `src`'s state. What `dst` held is removed first. Of a unified
+// sliding-window cache it shares the window only, and both let go of it once they have moved on:
+// llama.cpp uses a cell again only when one sequence has it.
 PANNIER_API int pannier_seq_copy(struct pannier_context * ctx, int32_t src, int32_t dst);
 PANNIER_API int pannier_seq_get_memory(const struct pannier_context * ctx, int32_t seq_id,
                                        struct pannier_seq_memory * out);
@@ -311,10 +315,11 @@ struct pannier_sampler_params {
     const char *    grammar;  // GBNF, "" for none
 };
 
-// Gives a sequence a new sampler; `history` (the prompt) feeds its penalties.
+// Gives a sequence a new sampler; `history` (the prompt) feeds its penalties. Of it, the last
+// `n_generated` tokens count as sampled: a grammar has to accept them.
 PANNIER_API int pannier_sampler_set(struct pannier_context * ctx, int32_t seq_id,
                                     const struct pannier_sampler_params * params,
-                                    const int32_t * history, int32_t n_history);
+                                    const int32_t * history, int32_t n_history, int32_t n_generated);
 PANNIER_API int pannier_sampler_clear(struct pannier_context * ctx, int32_t seq_id);
 
 // ---------------------------------------------------------------- memory

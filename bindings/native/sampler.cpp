@@ -160,7 +160,7 @@ bool is_plain_greedy(const pannier_model & model, const common_params_sampling &
 }
 
 sequence_sampler make_sampler(const pannier_context & ctx, const pannier_sampler_params & p, const int32_t * history,
-                              int32_t n_history) {
+                              int32_t n_history, int32_t n_generated) {
     check_params(p);
     auto chain = chain_params(ctx, p);
     if (p.grammar != nullptr && p.grammar[0] != '\0') {
@@ -178,7 +178,7 @@ sequence_sampler make_sampler(const pannier_context & ctx, const pannier_sampler
         fail(PANNIER_ERROR_ARGUMENT, "the sampler cannot be made: %s", logged_errors().c_str());
     }
     for (int32_t i = 0; i < n_history; ++i) {
-        common_sampler_accept(sampler.chain.get(), history[i], false);
+        common_sampler_accept(sampler.chain.get(), history[i], i >= n_history - n_generated);
     }
     return sampler;
 }
@@ -189,7 +189,7 @@ sequence_sampler make_sampler(const pannier_context & ctx, const pannier_sampler
 using namespace pannier;
 
 int pannier_sampler_set(pannier_context * ctx, int32_t seq_id, const pannier_sampler_params * params,
-                        const int32_t * history, int32_t n_history) {
+                        const int32_t * history, int32_t n_history, int32_t n_generated) {
     return guard([&] {
         not_null(ctx, "ctx");
         check_size(params, "pannier_sampler_params");
@@ -200,7 +200,10 @@ int pannier_sampler_set(pannier_context * ctx, int32_t seq_id, const pannier_sam
                      history[i], i, ctx->model->n_vocab());
             }
         }
-        ctx->samplers[size_t(seq_id)] = make_sampler(*ctx, *params, history, n_history);
+        if (n_generated < 0 || n_generated > n_history) {
+            fail(PANNIER_ERROR_ARGUMENT, "%d of %d tokens are to count as sampled", n_generated, n_history);
+        }
+        ctx->samplers[size_t(seq_id)] = make_sampler(*ctx, *params, history, n_history, n_generated);
     });
 }
 

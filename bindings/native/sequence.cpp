@@ -3,12 +3,31 @@
 #include "objects.h"
 
 #pragma GCC visibility push(default)
+#include "llama-kv-cache.h"
 #include "llama-memory-recurrent.h"
+#include "llama-model.h"
 #pragma GCC visibility pop
+
+#include <algorithm>
 
 using namespace pannier;
 
 namespace {
+
+// llama.cpp would share all that the cache still has of the past, and keep it for as long as two
+// sequences have it.
+void copy_window(pannier_context & ctx, const memory_parts & parts, int32_t src, int32_t dst) {
+    const int32_t n_tokens = llama_memory_seq_pos_max(ctx.memory(), src) + 1;
+    const int32_t n_swa    = static_cast<int32_t>(ctx.model->model->hparams.n_swa);
+    parts.caches[0]->seq_cp(src, dst, -1, -1);
+    parts.window()->seq_cp(src, dst, std::max(0, n_tokens - n_swa), -1);
+    if (parts.recurrent != nullptr) {
+        parts.recurrent->seq_cp(src, dst, -1, -1);
+    }
+    for (const int32_t seq_id : { src, dst }) {
+        ctx.shared_window_ends[size_t(seq_id)] = n_tokens + n_swa;
+    }
+}
 
 // llama.cpp removes the attention cells before a recurrent state and says that it worked; the state
 // would keep what the cells no longer have. Only the whole or the tail of such a sequence can go.
@@ -22,6 +41,22 @@ bool leaves_state_behind(const pannier_context & ctx, int32_t seq_id, int32_t p0
 }
 
 } // namespace
+
+void pannier::leave_shared_windows(pannier_context & ctx) {
+    const memory_parts parts(ctx.memory());
+    if (parts.window() == nullptr) {
+        return;
+    }
+    const int32_t n_swa = static_cast<int32_t>(ctx.model->model->hparams.n_swa);
+    for (const llama_seq_id seq_id : ctx.seq_ids) {
+        int32_t &     end   = ctx.shared_window_ends[size_t(seq_id)];
+        const int32_t n_now = end < 0 ? 0 : parts.window()->seq_pos_max(seq_id) + 1;
+        if (end >= 0 && n_now >= end) {
+            parts.window()->seq_rm(seq_id, 0, n_now - n_swa);
+            end = -1;
+        }
+    }
+}
 
 int pannier_seq_remove(pannier_context * ctx, int32_t seq_id, int32_t p0, int32_t p1, int32_t * removed) {
     return guard([&] {
@@ -44,7 +79,12 @@ int pannier_seq_copy(pannier_context * ctx, int32_t src, int32_t dst) {
             return;
         }
         llama_memory_seq_rm(ctx->memory(), dst, -1, -1);
-        llama_memory_seq_cp(ctx->memory(), src, dst, -1, -1);
+        const memory_parts parts(ctx->memory());
+        if (parts.window() != nullptr && ctx->kv_unified) {
+            copy_window(*ctx, parts, src, dst);
+        } else {
+            llama_memory_seq_cp(ctx->memory(), src, dst, -1, -1);
+        }
     });
 }
 

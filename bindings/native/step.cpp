@@ -115,6 +115,7 @@ void decode(pannier_context & ctx, const pannier_batch & batch) {
         throw;
     }
     if (result == 0) {
+        leave_shared_windows(ctx);
         return;
     }
     ctx.outputs.clear();

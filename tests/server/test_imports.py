@@ -7,10 +7,24 @@ from pathlib import Path
 import pytest
 
 from pannier import sampling
-from pannier.server import cells, messages, scheduler
+from pannier.server import (
+    cells,
+    limits,
+    messages,
+    operations,
+    pace,
+    prefix_cache,
+    reasons,
+    running,
+    scheduler,
+    waiting,
+)
+
+HELPERS = (cells, limits, operations, pace, prefix_cache, reasons, running, scheduler, waiting)
+KNOWN = {module.__name__.rpartition(".")[2] for module in (*HELPERS, messages, sampling)}
 
 
-@pytest.mark.parametrize("module", [scheduler, cells, messages, sampling])
+@pytest.mark.parametrize("module", [*HELPERS, messages, sampling])
 def test_only_the_standard_library_and_our_data_classes(module):
     tree = ast.parse(Path(module.__file__).read_text())
     outside = {"ctypes", "time", "asyncio", "socket", "threading"}
@@ -20,7 +34,7 @@ def test_only_the_standard_library_and_our_data_classes(module):
         elif isinstance(node, ast.ImportFrom):
             names = [node.module] if node.level == 0 else []
             if node.level:
-                assert node.module in {"cells", "messages", "sampling"}
+                assert {node.module} <= KNOWN or {alias.name for alias in node.names} <= KNOWN
         else:
             continue
         for name in names:

@@ -1,0 +1,46 @@
+"""What the context can do, and what the operator allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the context can do."""
+
+    n_slots: int
+    """Most requests that run at once."""
+    n_ctx: int
+    """Cells over all sequences."""
+    n_ctx_seq: int
+    """Most cells of one sequence."""
+    n_batch: int
+    """Most tokens in a step."""
+    n_mixed: int
+    """Most tokens in a step while requests are decoding: bounds their pause."""
+    unified: bool = True
+    """One cache for all sequences, in which they can share cells."""
+    n_seqs: int = 0
+    """Sequences: one for each slot, the others for prefixes; 0: none beside the slots."""
+    can_cut: bool = True
+    """A sequence can serve any prefix of itself. False where a recurrent state or a window has
+    moved on: then only the prefixes whose state was kept exist."""
+    equal_chunks: bool = False
+    """The memory computes sequences together only in chunks of equal length."""
+
+    @property
+    def n_sequences(self) -> int:
+        return max(self.n_seqs, self.n_slots)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the operator allows."""
+
+    max_queue: int = 0
+    """Most requests that wait; 0: any number."""
+    max_per_key: int = 0
+    """Most requests of one client that run at once; 0: any number."""
+    retry_after_s: int = 5
+    """What a client is told that finds the queue full."""

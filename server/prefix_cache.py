@@ -1,0 +1,294 @@
+"""Prefixes whose state is kept while no request runs on them, and which of them to give up.
+
+On the device a kept prefix is an idle sequence; away from it, bytes in the store, in host memory
+or on disk. What goes first is what saves least work per byte: the GreedyDual-Size-Frequency rule
+(Cherkasova, 1998), where the work is the tokens that would have to be computed again.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from .cells import CellTree, Run, n_common
+from .operations import Drop, Forget, MoveToDisk, Operation, Save
+
+MIN_STORED_TOKENS = 64
+"""Shorter prefixes are computed again rather than stored away from the device."""
+N_REMEMBERED = 64
+
+
+@dataclass(frozen=True)
+class CacheSizes:
+    """What a state costs and what there is for it, in bytes."""
+
+    cell_bytes: int = 1
+    state_bytes: int = 0
+    """Of one sequence, beside its cells."""
+    host_bytes: int = 0
+    """Budget in host memory."""
+    disk_bytes: int = 0
+    """Budget on disk."""
+
+    def of(self, n_tokens: int) -> int:
+        """A saved state of so many tokens."""
+        return self.state_bytes + n_tokens * self.cell_bytes
+
+
+@dataclass(eq=False, slots=True)
+class Kept:
+    """One prefix: on the device if it has a sequence, and possibly in the store."""
+
+    key: int
+    tokens: list[int]
+    seq: int = -1
+    stored: Literal["", "host", "disk"] = ""
+    n_uses: int = 1
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a request can start: with so many tokens from here."""
+
+    n: int = 0
+    source: int = -1
+    """Sequence that has them; -1: none."""
+    kept: Kept | None = None
+    """What is kept there; None where the source is a running sequence."""
+
+    @property
+    def is_stored(self) -> bool:
+        """It must be loaded first."""
+        return self.source < 0 and self.kept is not None
+
+
+class PrefixCache:
+    """The kept prefixes of one context."""
+
+    def __init__(self, tree: CellTree, sizes: CacheSizes, can_cut: bool, can_fork: bool) -> None:
+        self.tree = tree
+        self.sizes = sizes
+        self.can_fork = can_fork
+        """Whether a running sequence can serve others too, or only an idle one."""
+        self.can_cut = can_cut
+        """Whether a sequence can serve any prefix of itself, or only itself as a whole."""
+        self.kept: dict[int, Kept] = {}
+        self.operations: list[Operation] = []
+        """To be carried out in order, before anything is computed."""
+        self.evicted: deque[list[int]] = deque(maxlen=N_REMEMBERED)
+        self._keys = itertools.count(1)
+        self._clock = 0.0
+        self._by_seq: dict[int, Kept] = {}
+
+    # ------------------------------------------------------------ lookup
+
+    @property
+    def sequences(self) -> Collection[int]:
+        """Idle sequences that hold something."""
+        return self._by_seq.keys()
+
+    def find(self, tokens: list[int]) -> Start:
+        """The best place to start: at least one token is left to compute."""
+        best = self._find_on_device(tokens)
+        for kept in self.kept.values():
+            if kept.seq < 0:
+                n = self._usable(kept.tokens, tokens)
+                if n >= best.n + MIN_STORED_TOKENS:
+                    best = Start(n, kept=kept)
+        return best
+
+    def _find_on_device(self, tokens: list[int]) -> Start:
+        best = Start()
+        for n, run, whole in self.tree.walk(tokens):
+            n = min(n, len(tokens) - 1)
+            source = self._source(run, n, whole) if n > best.n else -1
+            if source >= 0:
+                best = Start(n, source, self._by_seq.get(source))
+        return best
+
+    def _source(self, run: Run, n: int, whole: bool) -> int:
+        """A sequence through this run that can serve its first n tokens, rather an idle one."""
+        idle = [seq for seq in run.sequences if seq in self._by_seq]
+        if not self.can_cut:
+            idle = [seq for seq in idle if whole and len(self._by_seq[seq].tokens) == n]
+        elif self.can_fork:
+            idle = idle or list(run.sequences)
+        return min(idle, default=-1)
+
+    def _usable(self, held: list[int], tokens: list[int]) -> int:
+        most = len(tokens) - 1
+        if self.can_cut:
+            return min(n_common(held, tokens), most)
+        return len(held) if len(held) <= most and tokens[: len(held)] == held else 0
+
+    def shared_with_evicted(self, tokens: list[int]) -> int:
+        """The longest prefix that was here once."""
+        return max((self._usable(held, tokens) for held in self.evicted), default=0)
+
+    # ------------------------------------------------------------ keep, use
+
+    def keep(self, seq: int) -> None:
+        """A sequence has become idle: what it holds can be used again."""
+        tokens = self.tree.tokens(seq)
+        others = list(self._on_device())
+        if not tokens or any(self._covers(other.tokens, tokens) for other in others):
+            self.operations.append(Drop(seq))
+            self.tree.drop(seq)
+            return
+        for old in others:
+            if self._covers(tokens, old.tokens):
+                self.drop(old)
+        kept = next((k for k in self.kept.values() if k.seq < 0 and k.tokens == tokens), None)
+        if kept is None:
+            kept = Kept(next(self._keys), tokens)
+            self.kept[kept.key] = kept
+        kept.seq = seq
+        self._by_seq[seq] = kept
+        self._appraise(kept)
+
+    def _covers(self, tokens: list[int], others: list[int]) -> bool:
+        """Whether a sequence with these tokens serves whatever one with those does."""
+        return tokens[: len(others)] == others if self.can_cut else tokens == others
+
+    def add_stored(self, tokens: list[int]) -> int:
+        """A state that was found on disk. Returns its key."""
+        kept = Kept(next(self._keys), tokens, stored="disk")
+        self.kept[kept.key] = kept
+        self._appraise(kept)
+        return kept.key
+
+    def trim_disk(self) -> None:
+        """Delete what the disk's budget does not cover."""
+        self._make_room("disk", 0, float("inf"))
+
+    def use(self, kept: Kept) -> None:
+        """A request starts from it."""
+        kept.n_uses += 1
+        self._appraise(kept)
+
+    def take(self, kept: Kept) -> int:
+        """Give the sequence of a kept prefix to a request, which will change it."""
+        seq = kept.seq
+        self._leave_device(kept)
+        return seq
+
+    def _appraise(self, kept: Kept) -> None:
+        n_saved = len(kept.tokens) - self._n_below(kept)
+        n_own = self.tree.n_own(kept.seq) if kept.seq >= 0 else len(kept.tokens)
+        n_bytes = max(1, self.sizes.of(n_own))
+        kept.value = self._clock + kept.n_uses * max(1, n_saved) / n_bytes
+
+    def _n_below(self, kept: Kept) -> int:
+        """Length of the longest other kept prefix of this one."""
+        others = (
+            len(self._by_seq[seq].tokens)
+            for run in (self.tree.tails[kept.seq].path()[:-1] if kept.seq >= 0 else ())
+            for seq in run.sequences
+            if seq in self._by_seq and self.tree.tails[seq] is run
+        )
+        return max(others, default=0)
+
+    # ------------------------------------------------------------ give up
+
+    def _on_device(self) -> Iterator[Kept]:
+        return (kept for kept in tuple(self._by_seq.values()))
+
+    def victim(self, protected: Collection[int] = ()) -> Kept | None:
+        """The sequence on the device that is worth least; None if all are protected."""
+        idle = (kept for kept in self._on_device() if kept.seq not in protected)
+        return min(idle, key=lambda kept: kept.value, default=None)
+
+    def evict(self, kept: Kept) -> int:
+        """Free a sequence; its state goes to the store if there is room. Returns the sequence."""
+        seq = kept.seq
+        self._clock = max(self._clock, kept.value)
+        if not kept.stored:
+            self._store(kept, to_disk=self.sizes.host_bytes == 0)
+        self.operations.append(Drop(seq))
+        self.tree.drop(seq)
+        self._leave_device(kept)
+        return seq
+
+    def drop(self, kept: Kept) -> None:
+        """Free a sequence whose state nobody needs."""
+        self.operations.append(Drop(kept.seq))
+        self.tree.drop(kept.seq)
+        del self._by_seq[kept.seq]
+        kept.seq = -1
+        if not kept.stored:
+            del self.kept[kept.key]
+
+    def lose(self, seq: int) -> None:
+        """A sequence turned out to be empty."""
+        kept = self._by_seq.get(seq)
+        if kept is not None:
+            self._leave_device(kept)
+
+    def _leave_device(self, kept: Kept) -> None:
+        del self._by_seq[kept.seq]
+        kept.seq = -1
+        if not kept.stored:
+            del self.kept[kept.key]
+            self.evicted.append(kept.tokens)
+
+    # ------------------------------------------------------------ store
+
+    def flush(self, n: int | None = None) -> None:
+        """Have up to n states written to disk that are not there yet."""
+        if self.sizes.disk_bytes == 0:
+            return
+        waiting = [k for k in self.kept.values() if k.stored != "disk"]
+        for kept in sorted(waiting, key=lambda k: -k.value)[:n]:
+            if kept.stored == "host":
+                self._to_disk(kept)
+            elif kept.seq >= 0:
+                self._store(kept, to_disk=True)
+
+    def _store(self, kept: Kept, to_disk: bool) -> None:
+        n_bytes = self.sizes.of(len(kept.tokens))
+        budget = self.sizes.disk_bytes if to_disk else self.sizes.host_bytes
+        if len(kept.tokens) < MIN_STORED_TOKENS or n_bytes > budget:
+            return
+        where: Literal["host", "disk"] = "disk" if to_disk else "host"
+        if not self._make_room(where, n_bytes, kept.value):
+            return
+        kept.stored = where
+        self.operations.append(Save(kept.seq, kept.key, tuple(kept.tokens), to_disk))
+
+    def _to_disk(self, kept: Kept) -> bool:
+        n_bytes = self.sizes.of(len(kept.tokens))
+        if n_bytes > self.sizes.disk_bytes or not self._make_room("disk", n_bytes, kept.value):
+            return False
+        kept.stored = "disk"
+        self.operations.append(MoveToDisk(kept.key))
+        return True
+
+    def _make_room(self, where: str, n_bytes: int, value: float) -> bool:
+        """Move or forget what is worth less, until the new state fits."""
+        budget = self.sizes.disk_bytes if where == "disk" else self.sizes.host_bytes
+        there = sorted(self._stored(where), key=lambda kept: kept.value)
+        used = sum(self.sizes.of(len(kept.tokens)) for kept in there)
+        for kept in there:
+            if used + n_bytes <= budget:
+                break
+            if kept.value > value and kept.seq < 0:
+                return False
+            used -= self.sizes.of(len(kept.tokens))
+            if where == "disk" or not self._to_disk(kept):
+                self.forget(kept)
+        return used + n_bytes <= budget
+
+    def _stored(self, where: str) -> Iterable[Kept]:
+        return [kept for kept in self.kept.values() if kept.stored == where]
+
+    def forget(self, kept: Kept) -> None:
+        """Delete a stored state."""
+        self.operations.append(Forget(kept.key))
+        kept.stored = ""
+        if kept.seq < 0:
+            self.kept.pop(kept.key, None)
+            self.evicted.append(kept.tokens)

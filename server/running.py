@@ -1,0 +1,68 @@
+"""A request that has a slot and a sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .messages import Submit
+
+
+@dataclass(slots=True)
+class Running:
+    """What one request has computed, and what it has yet to compute."""
+
+    request: Submit
+    slot: int
+    """Its number among the requests that run, from 0."""
+    seq: int
+    """Its sequence in the context's memory."""
+    tokens: list[int]
+    """Prompt and sampled tokens, without those that a shift forgot."""
+    n_reserved: int
+    """Tokens that it may have in all."""
+    n_computed: int = 0
+    n_reused: int = 0
+    """Tokens that were in the cache when it started."""
+    n_generated: int = 0
+    points: list[int] = field(default_factory=list)
+    """Lengths at which a copy of the state is to be kept, ascending."""
+    n_failures: int = 0
+    """Steps with it that failed."""
+    reason: str = ""
+    """Why its prompt had to be computed."""
+    drift_at: int = -1
+    is_paused: bool = False
+    """It lost its state, and waits for room to compute it again. It keeps its slot and sampler."""
+    shifted: bool = False
+
+    @property
+    def id(self) -> int:
+        return self.request.id
+
+    @property
+    def n_prompt(self) -> int:
+        return len(self.request.prompt)
+
+    @property
+    def n_left(self) -> int:
+        """Tokens to compute before the next one can be sampled."""
+        return len(self.tokens) - self.n_computed
+
+    @property
+    def is_decoding(self) -> bool:
+        return self.n_generated > 0 and self.n_left == 1 and not self.is_paused
+
+    @property
+    def n_growth(self) -> int:
+        """Cells that it may still take."""
+        return 0 if self.is_paused else max(0, self.n_reserved - self.n_computed)
+
+    def next_stop(self) -> int:
+        """Where the next chunk has to end at the latest."""
+        return next((n for n in self.points if n > self.n_computed), len(self.tokens))
+
+    def add_point(self, n: int) -> None:
+        """Keep the state after n tokens, if it is not too late."""
+        if self.n_computed < n <= len(self.tokens) and n not in self.points:
+            self.points.append(n)
+            self.points.sort()
