@@ -1,4 +1,5 @@
 // Rows of floats to rows of blocks, and back.
+#include "quant_kernels.h"
 #include "quant_types.h"
 
 #include <algorithm>
@@ -170,6 +171,7 @@ int pannier_quantize(const char * type, const float * values, int64_t n_rows, in
         check_imatrix(target, imatrix, n_per_row);
 
         ggml_quantize_init(target); // builds tables, once
+        const row_quantizer  quantize = quantizer(target, imatrix);
         const float          weight = imatrix == nullptr ? 0 : largest(imatrix, n_per_row);
         std::atomic<int64_t> bad{ 0 };
         std::atomic<bool>    overflow{ false };
@@ -182,8 +184,8 @@ int pannier_quantize(const char * type, const float * values, int64_t n_rows, in
             } else if (overflows(target, peak, weight)) {
                 overflow = true;
             } else if (bad == 0 && !overflow) {
-                const size_t size = ggml_quantize_chunk(target, from, to, 0, n, n_per_row, imatrix);
-                if (!ggml_validate_row_data(target, to, size)) {
+                quantize(target, from, to, n, n_per_row, imatrix);
+                if (!ggml_validate_row_data(target, to, size_t(n) * row_size)) {
                     overflow = true;
                 }
             }
