@@ -45,7 +45,11 @@ class CellTree:
     def length(self, seq: int) -> int:
         """Tokens of a sequence."""
         tail = self.tails.get(seq)
-        return sum(len(run.tokens) for run in tail.path()) if tail else 0
+        return self.length_of(tail) if tail else 0
+
+    def length_of(self, run: Run) -> int:
+        """Tokens up to the end of a run."""
+        return sum(len(part.tokens) for part in run.path())
 
     def tokens(self, seq: int) -> list[int]:
         """The tokens of a sequence."""

@@ -38,6 +38,8 @@ class Submit:
     generated: tuple[int, ...] = ()
     """Tokens that an engine which is gone sampled for this request: computed like the prompt,
     known to the sampler as its own, counted in `max_tokens`, not sent again."""
+    cache_prompt: bool = True
+    """Start from a prefix that is there; otherwise compute the whole prompt."""
     overflow: Overflow = "stop"
     """At the end of the context: finish with "length", or forget the middle and go on, or refuse
     at once a request whose `max_tokens` do not fit."""

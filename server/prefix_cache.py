@@ -112,12 +112,11 @@ class PrefixCache:
 
     def _source(self, run: Run, n: int, whole: bool) -> int:
         """A sequence through this run that can serve its first n tokens, rather an idle one."""
-        idle = [seq for seq in run.sequences if seq in self._by_seq]
+        able = run.sequences if self.can_fork else run.sequences & self._by_seq.keys()
         if not self.can_cut:
-            idle = [seq for seq in idle if whole and len(self._by_seq[seq].tokens) == n]
-        elif self.can_fork:
-            idle = idle or list(run.sequences)
-        return min(idle, default=-1)
+            ends = whole and self.tree.length_of(run) == n
+            able = {seq for seq in able if ends and self.tree.tails[seq] is run}
+        return min(able, key=lambda seq: (seq not in self._by_seq, seq), default=-1)
 
     def _usable(self, held: list[int], tokens: list[int]) -> int:
         most = len(tokens) - 1

@@ -193,7 +193,9 @@ class Scheduler:
             return
         decoding = [running for running in active if running.is_decoding]
         plan.chunks.extend(self._chunk(running, 1) for running in decoding)
-        budget = self.n_mixed if decoding else self.limits.n_batch
+        # where states exist only at the ends of steps, short steps let others join in time
+        short = decoding or not self.limits.can_cut
+        budget = self.n_mixed if short else self.limits.n_batch
         prefilling = [running for running in active if not running.is_decoding]
         self._prefill(plan, prefilling, max(1, budget - len(decoding)))
 
@@ -227,8 +229,8 @@ class Scheduler:
             if self._has_its_share(request):
                 continue
             tokens = [*request.prompt, *request.generated]
-            start = self.cache.find(tokens)
-            if self._waits_for_prefix(tokens, start):
+            start = self.cache.find(tokens) if request.cache_prompt else Start()
+            if request.cache_prompt and self._waits_for_prefix(tokens, start):
                 continue
             running = self._start(request, tokens, start)
             if running is None:
@@ -251,7 +253,8 @@ class Scheduler:
             if running.is_paused:
                 continue
             n = min(n_common(running.tokens, tokens), len(tokens) - 1)
-            if n - start.n >= MIN_SHARED and running.n_computed < n:
+            worth_it = n - start.n >= MIN_SHARED or n in running.points
+            if worth_it and running.n_computed < n:
                 if not self.limits.can_cut:
                     running.add_point(n)
                 return True

@@ -120,7 +120,7 @@ def test_whoever_measures_steps_can_make_prefill_give_way():
 
 
 def test_prompts_of_unequal_length_do_not_share_a_step_where_that_costs_a_pass():
-    memory, scheduler = world(HYBRID)
+    memory, scheduler = world(replace(HYBRID, n_mixed=64))
     for id, n in ((1, 20), (2, 30), (3, 10), (4, 20)):
         scheduler.submit(request(id, prompt_of(id, n)))
     assert shape(step(memory, scheduler)[0]) == [(1, 20, True), (2, 20, False), (4, 20, True)]
