@@ -14,6 +14,7 @@ from ..placement import EXPERTS, Placement
 from ..quantize import QuantChoice, QuantModel, QuantTensor, choose_types, row_bytes
 from ..roles import role_of
 from .imatrix import ImportanceMatrix
+from .layout import padded
 from .options import AUTO, Options
 from .recipes import FILE_TYPES, FLOAT_RECIPES, LADDER, nearest
 from .source import FLOATS, Source
@@ -21,9 +22,6 @@ from .table import TensorPlan
 
 N_NAMED = 3
 """Most tensors that a message names."""
-
-ALIGNMENT = 32
-"""GGUF's default."""
 
 BELOW_THREE_BITS = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS")
 """Types that need an importance matrix (llama.cpp, `tensor_requires_imatrix`)."""
@@ -45,8 +43,8 @@ class Recipe:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the tensors in the file: each begins at a multiple of `ALIGNMENT`."""
-        return sum(-(-tensor.n_bytes // ALIGNMENT) * ALIGNMENT for tensor in self.tensors)
+        """Bytes of the tensors in the file."""
+        return sum(padded(tensor.n_bytes) for tensor in self.tensors)
 
 
 def apply_recipe(
