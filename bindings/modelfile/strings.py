@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from .arrays import StringArray
 
-_SMALL, _LARGE = 1 << 12, 1 << 17  # bytes looked at in one go; the larger fits a processor's cache
+_SMALL, _LARGE = 1 << 12, 1 << 16
+"""Bytes looked at in one go. What is larger than 128 KiB is new memory each time, page by page,
+which takes longer than the work."""
 _length_at = struct.Struct("<Q").unpack_from
 
 Ints = npt.NDArray[np.int64]
