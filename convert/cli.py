@@ -7,14 +7,14 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from ..placement import ExpertsOn
 
 if TYPE_CHECKING:
     from ..engine.progress import Report
     from .converter import OnProgress
     from .table import ConvertProgress
-
-EXPERTS_ON = ("cpu", "gpu", "auto")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +78,7 @@ def _add_placement(group: Any) -> None:
     add = group.add_argument
     add(
         "--experts",
-        choices=EXPERTS_ON,
+        choices=get_args(ExpertsOn),
         default="auto",
         help="where the routed experts belong, written into the file; auto: on the GPU if the "
         "model fits there when it is loaded (default: %(default)s)",

@@ -34,7 +34,7 @@ from .reports import Reporter
 from .shard import Shard
 from .source import Source
 from .table import TensorPlan
-from .tensor_plan import Recipe, choose_recipe, placed, quant_model
+from .tensor_plan import Recipe, choose_recipe, imatrix_message, placed, quant_model
 
 ROOM_TO_SPARE = 64 << 20
 
@@ -77,10 +77,11 @@ def plan(job: Job, collected: Collected) -> Work:
         quant_model(collected, sources),
         options,
         job.precision,
-        imatrix is not None,
+        imatrix,
         header_bytes(collected, sources, imatrix) if options.target_bytes else 0,
     )
-    require_imatrix(recipe)
+    if recipe.without_imatrix:
+        raise ConvertError(imatrix_message(recipe, imatrix))
     drop_folded(recipe, sources)
     sizes = [(tensor.name, tensor.n_bytes) for tensor in recipe.tensors]
     tied = is_tied(dict(sizes), bool(collected.value("{arch}.attention.causal", True)))
@@ -112,16 +113,6 @@ def plan_report(work: Work, collected: Collected) -> dict[str, Any]:
         "peak_memory_bytes": work.peak_bytes,
         "placement": [asdict(row) for row in work.placement.rows],
     }
-
-
-def require_imatrix(recipe: Recipe) -> None:
-    """Raise ConvertError for types that are garbage without an importance matrix."""
-    if recipe.without_imatrix:
-        names = recipe.without_imatrix
-        raise ConvertError(
-            f"{recipe.quant} needs an importance matrix for {len(names)} tensors ({names[0]} ...): "
-            "make one with llama-imatrix from the model in Q8_0 and name it with --imatrix"
-        )
 
 
 def drop_folded(recipe: Recipe, sources: list[Source]) -> None:

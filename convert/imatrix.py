@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from ..errors import ConvertError
 
+TOKEN_EMBEDDINGS = ("token_embd.weight", "per_layer_token_embd.weight")
+"""Tables, looked up by row: no importance of columns is measured for them."""
+
 
 @dataclass
 class ImportanceMatrix:
@@ -28,17 +31,23 @@ class ImportanceMatrix:
     n_chunks: int = 0
 
     def slices(self, name: str, n_matrices: int, n_columns: int) -> NDArray[np.float32] | None:
-        """The rows for one tensor; None where the file has none. Raises ConvertError if they do
-        not fit: the matrix was made with another model."""
+        """The rows for one tensor, [n_matrices, n_columns]; None where the file has none.
+
+        As llama-quantize does, takes any entry of the right number of values, and passes over one
+        for token embeddings that has another. Raises ConvertError for the others that do not fit.
+        """
         entry = self.entries.get(name)
         if entry is None:
             return None
-        if entry.shape != (n_matrices, n_columns):
-            raise ConvertError(
-                f"{self.path} has {entry.shape[0]} x {entry.shape[1]} values for {name}, which has "
-                f"{n_matrices} x {n_columns}: it belongs to another model"
-            )
-        return entry
+        if entry.size == n_matrices * n_columns:
+            return entry.reshape(n_matrices, n_columns)
+        if name in TOKEN_EMBEDDINGS:
+            return None
+        raise ConvertError(
+            f"{self.path} belongs to another model: it has {entry.shape[0]} x {entry.shape[1]} "
+            f"values for {name}, which takes {n_matrices} x {n_columns}; make one with "
+            "llama-imatrix from this model in Q8_0"
+        )
 
 
 def load_imatrix(path: Path) -> ImportanceMatrix:

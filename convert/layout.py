@@ -17,8 +17,15 @@ from .table import TensorPlan
 Values = dict[str, Any]
 """Metadata: key to gguf.GGUFValue."""
 
+ALIGNMENT = gguf.GGUF_DEFAULT_ALIGNMENT
+
 _SHARD_NAME = "{stem}-{number:05d}-of-{count:05d}.gguf"
 """What llama.cpp looks for (`llama_split_path`, src/llama.cpp)."""
+
+
+def padded(n_bytes: int) -> int:
+    """Bytes up to where the next tensor of a file may begin."""
+    return int(gguf.GGUFWriter.ggml_pad(n_bytes, ALIGNMENT))
 
 
 def shard_paths(out: Path, count: int) -> list[Path]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import glob
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConvertError
+from ..part import part_of, sweep_parts
 
 
 class PartFolder:
@@ -19,10 +18,10 @@ class PartFolder:
 
     def __init__(self, beside: Path, stem: str) -> None:
         self._beside, self._stem = beside, stem
-        self.path = beside / f".{stem}.{os.getpid()}.part"
+        self.path = part_of(beside, stem)
 
     def __enter__(self) -> PartFolder:
-        self.sweep()
+        sweep_parts(self._beside, self._stem)
         try:
             self.path.mkdir()
         except FileExistsError as error:
@@ -34,13 +33,6 @@ class PartFolder:
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def sweep(self) -> None:
-        """Remove what conversions of this name left that were killed together with their child."""
-        for part in self._beside.glob(f".{glob.escape(self._stem)}.*.part"):
-            pid = part.suffixes[-2].lstrip(".")
-            if pid.isdecimal() and not _is_alive(int(pid)):
-                shutil.rmtree(part, ignore_errors=True)
-
     def publish(self, files: Sequence[Path]) -> None:
         """Move files to their places. One replaces its predecessor at once; of several, the first,
         without which none loads, goes before and comes after the others."""
@@ -49,13 +41,3 @@ class PartFolder:
             first.unlink(missing_ok=True)
         for file in (*others, first):
             (self.path / file.name).replace(file)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -16,7 +16,7 @@ from ..errors import ConvertError
 from ..quantize import quantize
 from .imatrix import ImportanceMatrix
 from .shard import Shard
-from .source import Source
+from .source import FLOATS, Source
 from .table import TensorPlan
 
 Matrix = NDArray[np.float32]
@@ -89,9 +89,8 @@ def importances(
 ) -> Iterator[Importance | None]:
     """The importance of each matrix's columns, None without; never ends."""
     slices = None
-    if imatrix is not None and plan.type not in ("F32", "F16", "BF16"):
-        n_matrices = source.n_weights // (source.matrix_shape[0] * source.matrix_shape[1])
-        slices = imatrix.slices(plan.name, n_matrices, source.shape[0])
+    if imatrix is not None and plan.type not in FLOATS:
+        slices = imatrix.slices(plan.name, source.n_matrices, source.shape[0])
     for index in count():
         yield None if slices is None else slices[index if len(slices) > 1 else 0]
 

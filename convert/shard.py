@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.filesize import decimal
 
 from ..errors import ConvertError
-from .layout import Values
+from .layout import Values, padded
 from .table import TensorPlan
 
 
@@ -30,7 +30,7 @@ class Shard:
             shape = tuple(reversed(plan.shape))
             # the dtype is looked at only where no type is given
             self._writer.add_tensor_info(plan.name, shape, np.dtype("f4"), plan.n_bytes, kind)
-        self.n_data_bytes = sum(self._padded(plan.n_bytes) for plan in plans)
+        self.n_data_bytes = sum(padded(plan.n_bytes) for plan in plans)
         self._file: Any = None
 
     def begin(self) -> None:
@@ -57,11 +57,8 @@ class Shard:
         os.fsync(self._file.fileno())
         self._writer.close()
 
-    def _padded(self, n_bytes: int) -> int:
-        return int(gguf.GGUFWriter.ggml_pad(n_bytes, self._writer.data_alignment))
-
     def _pad(self, n_bytes: int) -> None:
-        self._file.write(bytes(self._padded(n_bytes) - n_bytes))
+        self._file.write(bytes(padded(n_bytes) - n_bytes))
 
 
 def allocate(descriptor: int, n_bytes: int) -> None:

@@ -60,6 +60,11 @@ class Source:
         row = self.shape[0]
         return (self.shape[1] if len(self.shape) > 2 else self.n_weights // row, row)
 
+    @property
+    def n_matrices(self) -> int:
+        """How many of `matrix_shape` it holds: the experts, or 1."""
+        return self.n_weights // (self.matrix_shape[0] * self.matrix_shape[1])
+
     def matrices(self) -> Iterator[NDArray[np.float32]]:
         """The numbers, [rows, row length] in float32: a matrix for each expert of a stack, the
         whole tensor where it has two dimensions or fewer, in pieces if it comes in pieces."""

@@ -13,13 +13,18 @@ from ..errors import ConvertError
 from ..placement import EXPERTS, Placement
 from ..quantize import QuantChoice, QuantModel, QuantTensor, choose_types, row_bytes
 from ..roles import role_of
+from .imatrix import ImportanceMatrix
+from .layout import padded
 from .options import AUTO, Options
 from .recipes import FILE_TYPES, FLOAT_RECIPES, LADDER, nearest
-from .source import Source
+from .source import FLOATS, Source
 from .table import TensorPlan
 
-ALIGNMENT = 32
-"""GGUF's default."""
+N_NAMED = 3
+"""Most tensors that a message names."""
+
+BELOW_THREE_BITS = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS")
+"""Types that need an importance matrix (llama.cpp, `tensor_requires_imatrix`)."""
 
 SSM_GATES = re.compile(r"\.ssm_(alpha|beta|ba|a|dt|f_a|f_b|g_a|g_b)(\.|$)")
 """Gates and decays of recurrent layers: small, and what they get wrong adds up over a text."""
@@ -33,22 +38,29 @@ class Recipe:
     """The recipe; "auto" is resolved."""
     tensors: list[TensorPlan]
     without_imatrix: list[str]
-    """Tensors whose type llama.cpp refuses to make without an importance matrix."""
+    """Tensors of a type that llama.cpp refuses to make without an importance matrix, for which
+    there is none."""
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the tensors in the file: each begins at a multiple of `ALIGNMENT`."""
-        return sum(-(-tensor.n_bytes // ALIGNMENT) * ALIGNMENT for tensor in self.tensors)
+        """Bytes of the tensors in the file."""
+        return sum(padded(tensor.n_bytes) for tensor in self.tensors)
 
 
 def apply_recipe(
-    quant: str, sources: Sequence[Source], model: QuantModel, options: Options, has_imatrix: bool
+    quant: str,
+    sources: Sequence[Source],
+    model: QuantModel,
+    options: Options,
+    imatrix: ImportanceMatrix | None,
 ) -> Recipe:
     """Give every tensor its type.
 
     llama.cpp's recipe decides (`choose_types`). It has no say over tensors that match a
     `tensor_types` row, over what is quantised in the checkpoint (unless `requantize`), and, unless
     `exact_recipe`, over the gates and decays of recurrent layers, which stay as they are.
+
+    Raises ConvertError where the importance matrix has an entry that does not fit its tensor.
     """
     overrides = list(options.tensor_types)
     if options.experts_quant:
@@ -58,7 +70,7 @@ def apply_recipe(
         model,
         tensors,
         FILE_TYPES[quant],
-        has_imatrix=has_imatrix,
+        has_imatrix=imatrix is not None,
         output_type=options.output_quant,
         overrides=overrides,
     )
@@ -66,9 +78,24 @@ def apply_recipe(
     for source, choice in zip(sources, choices, strict=True):
         type = type_of(source, choice, quant, options, overrides)
         plans.append(make_plan(source, type))
-        if choice.needs_imatrix and type == choice.type and not has_imatrix:
+        if not has_importance(source, type, imatrix) and needs_importance(source, choice, type):
             missing.append(source.name)
     return Recipe(quant, plans, missing)
+
+
+def has_importance(source: Source, type: str, imatrix: ImportanceMatrix | None) -> bool:
+    """Whether the matrix knows this tensor. Raises ConvertError if it knows it as another."""
+    if imatrix is None or type in FLOATS or type == source.type:
+        return False
+    return imatrix.slices(source.name, source.n_matrices, source.shape[0]) is not None
+
+
+def needs_importance(source: Source, choice: QuantChoice, type: str) -> bool:
+    """Whether a tensor that becomes this type is garbage without."""
+    if type == choice.type:
+        return choice.needs_imatrix
+    # llama.cpp was not asked about this type: a row of `tensor_types` over a recipe of floats
+    return type in BELOW_THREE_BITS and type != source.type
 
 
 def type_of(
@@ -106,7 +133,7 @@ def choose_recipe(
     model: QuantModel,
     options: Options,
     precision: str,
-    has_imatrix: bool,
+    imatrix: ImportanceMatrix | None,
     header_bytes: int,
 ) -> Recipe:
     """The recipe that was asked for, or the best one that fits the target size.
@@ -116,31 +143,46 @@ def choose_recipe(
     require_matches(options, [source.name for source in sources])
     if options.target_bytes is None:
         quant = precision if options.quant == AUTO else options.quant
-        return apply_recipe(quant, sources, model, options, has_imatrix)
+        return apply_recipe(quant, sources, model, options, imatrix)
     smallest: Recipe | None = None
+    needy: Recipe | None = None
     for quant in LADDER:
-        recipe = apply_recipe(quant, sources, model, options, has_imatrix)
+        recipe = apply_recipe(quant, sources, model, options, imatrix)
         if recipe.without_imatrix:
+            needy = recipe
             continue
         if header_bytes + recipe.n_bytes <= options.target_bytes:
             return recipe
         if smallest is None or recipe.n_bytes < smallest.n_bytes:
             smallest = recipe
     assert smallest is not None
-    raise ConvertError(too_large_message(smallest, header_bytes, options, has_imatrix))
-
-
-def too_large_message(
-    smallest: Recipe, header_bytes: int, options: Options, has_imatrix: bool
-) -> str:
     assert options.target_bytes is not None
-    hint = (
-        "" if has_imatrix else "; with an importance matrix (--imatrix) smaller ones are possible"
-    )
-    return (
+    hint = "" if needy is None else f"; {imatrix_message(needy, imatrix)}"
+    raise ConvertError(
         f"no recipe fits {decimal(options.target_bytes)}: the smallest, {smallest.quant}, takes "
         f"{decimal(header_bytes + smallest.n_bytes)}{hint}"
     )
+
+
+def imatrix_message(recipe: Recipe, imatrix: ImportanceMatrix | None) -> str:
+    """What a recipe lacks in importance, and what to do."""
+    names = recipe.without_imatrix
+    tensors = f"{len(names)} tensors ({some(names)})"
+    if imatrix is None:
+        return (
+            f"{recipe.quant} needs an importance matrix for {tensors}: make one with "
+            "llama-imatrix from the model in Q8_0 and name it with --imatrix"
+        )
+    return (
+        f"{recipe.quant} needs the importance of {tensors}, which {imatrix.path} does not have: "
+        f"it has {len(imatrix.entries)} ({some(sorted(imatrix.entries))}). Make one from this "
+        "model, or give these tensors a type that needs none: --tensor-type PATTERN=Q4_K"
+    )
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few."""
+    return ", ".join(names[:N_NAMED]) + (" ..." if len(names) > N_NAMED else "")
 
 
 def require_matches(options: Options, names: Sequence[str]) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from ..placement import ExpertsOn
 from .config import EngineConfig
 
 DEFAULT_HOST = "127.0.0.1"
@@ -328,7 +329,7 @@ def add_placement(group: Group) -> None:
     )
     add(
         "--experts",
-        choices=("cpu", "gpu", "auto"),
+        choices=get_args(ExpertsOn),
         help="where the routed experts go; auto: on the GPU if the model fits there with room to "
         "spare (default: as the file says)",
     )

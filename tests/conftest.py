@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from types import ModuleType
 
 import pytest
 
@@ -71,6 +72,19 @@ def engine_environment(engine: Engine) -> dict[str, str]:
 def cpu_engine() -> Engine:
     """The plain CPU engine. Never skipped: every machine that runs the tests can build it."""
     return ensure_engine(BuildOptions(backend="cpu"))
+
+
+@pytest.fixture(scope="session")
+def pannier(request: pytest.FixtureRequest) -> ModuleType:
+    """The package with an engine loaded: the CPU's, or the one that PANNIER_ENGINE names."""
+    import pannier
+    from pannier import _ffi
+
+    if "PANNIER_ENGINE" in os.environ:
+        _ffi.library()
+    else:
+        _ffi.load(request.getfixturevalue("cpu_engine").library)
+    return pannier
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import get_args
+
+from ..placement import ExpertsOn
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--experts",
-        choices=("cpu", "gpu", "auto"),
+        choices=get_args(ExpertsOn),
         required=True,
         help="where the routed experts belong; auto: on the GPU if the model fits there when it "
         "is loaded",

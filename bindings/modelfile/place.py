@@ -17,6 +17,7 @@ from itertools import pairwise
 from rich.filesize import decimal
 
 from ..errors import ModelError
+from ..part import part_of, sweep_parts
 from ..placement import EXPERTS, PREFIX, RESERVED, RESERVED_BYTES, ExpertsOn, Placement, is_tied
 from .header import Header, read_header
 from .model_file import ModelFile, open_model_file
@@ -77,13 +78,14 @@ def write_in_place(header: Header, placement: Placement) -> bool:
 def write_copy(header: Header, placement: Placement) -> None:
     """Write the file with other records beside itself, and rename."""
     path = header.path
+    sweep_parts(path.parent, path.name)
     size = path.stat().st_size
     if (free := shutil.disk_usage(path.parent).free) < size:
         raise ModelError(
             f"{path} has no room for another placement, and a copy needs {decimal(size)} in "
             f"{path.parent}, where {decimal(free)} are free"
         )
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path.parent, path.name)
     try:
         with path.open("rb") as old, part.open("wb") as new:
             new.write(new_header(header, placement, old.read(header.table[1])))

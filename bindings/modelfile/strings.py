@@ -16,10 +16,14 @@ import numpy.typing as npt
 
 from .arrays import StringArray
 
-_SMALL, _LARGE = 1 << 12, 1 << 17  # bytes looked at in one go; the larger fits a processor's cache
+_SMALL, _LARGE = 1 << 12, 1 << 16
+"""Bytes looked at in one go. What is larger than 128 KiB is new memory each time, page by page,
+which takes longer than the work."""
 _length_at = struct.Struct("<Q").unpack_from
 
 Ints = npt.NDArray[np.int64]
+_INDEX_OF_BYTE = np.uint64(0x0001020304050607)
+"""Times 256 to the power of i, its highest byte is i."""
 _NONE: Ints = np.empty(0, np.int64)
 
 
@@ -56,7 +60,7 @@ def _guess(data: mmap.mmap, position: int, n: int, end: int) -> tuple[Ints, Ints
     runs = zeros[:-1] & zeros[1:]
     runs = runs[:-2] & runs[2:]
     runs = runs[:-3] & runs[3:]  # of seven
-    heads = np.flatnonzero(runs)[:n] - 1
+    heads = _places(runs)[:n] - 1
     if not len(heads) or heads[0] != 0:
         return _NONE, _NONE, False
     sizes = window[heads].astype(np.int64)
@@ -69,6 +73,21 @@ def _guess(data: mmap.mmap, position: int, n: int, end: int) -> tuple[Ints, Ints
         return _NONE, _NONE, False
     has_nul = bool(np.count_nonzero(zeros[: ends[n - 1]]) != 7 * n)
     return heads[:n] + position, sizes[:n], has_nul
+
+
+def _places(marks: npt.NDArray[np.bool_]) -> Ints:
+    """Where marks are: numpy's own way takes four times as long for one in fourteen.
+
+    Lengths are at least eight bytes apart, so each word of eight has at most one mark, and a
+    word is one of eight powers of 256.
+    """
+    words = np.zeros(-(-len(marks) // 8), "<u8")
+    words.view(np.bool_)[: len(marks)] = marks
+    marked = np.flatnonzero(words != 0)
+    found = words[marked]
+    if (found & (found - np.uint64(1))).any():  # zeros that are no length
+        return np.flatnonzero(marks)
+    return marked * 8 + (found * _INDEX_OF_BYTE >> np.uint64(56)).view(np.int64)
 
 
 def _walk(data: mmap.mmap, position: int, n: int, end: int, first: int) -> tuple[Ints, Ints, bool]:

@@ -11,6 +11,11 @@ import numpy.typing as npt
 
 from .arrays import StringArray
 
+Ints = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+
+_BLOCK = 1 << 13
+"""Strings at a time: so that numpy's temporaries stay in memory that is there already."""
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 
 
@@ -31,12 +36,18 @@ def first_duplicate(strings: StringArray) -> tuple[int, int] | None:
     return _compare(strings, np.flatnonzero(suspects[hashes & np.uint64(0xFFFF)]).tolist())
 
 
-def _hashes(strings: StringArray) -> npt.NDArray[np.uint64]:
+def _hashes(strings: StringArray) -> Words:
     begin = int(strings.starts[0]) - 8  # the eight bytes of a length come before each string
     end = int(strings.starts[-1] + strings.lengths[-1])
     words = np.ndarray((end - begin - 7,), "<u8", strings.data, begin, strides=(1,))
-    starts = strings.starts - begin
-    lengths = strings.lengths
+    hashes = np.empty(len(strings), np.uint64)
+    for block in range(0, len(strings), _BLOCK):
+        part = slice(block, block + _BLOCK)
+        hashes[part] = _hashes_of(words, strings.starts[part] - begin, strings.lengths[part])
+    return hashes
+
+
+def _hashes_of(words: Words, starts: Ints, lengths: Ints) -> Words:
     last = words[starts + lengths - 8]
     # The last eight bytes of a shorter string begin in its length field.
     spare = (8 - np.minimum(lengths, 8)).astype(np.uint64) * np.uint64(8)
@@ -44,7 +55,7 @@ def _hashes(strings: StringArray) -> npt.NDArray[np.uint64]:
     long = np.flatnonzero(lengths > 8)
     starts, lengths = starts[long], lengths[long]
     hashes[long] += words[starts] * _FACTORS[1] + words[starts + (lengths - 8) // 2] * _FACTORS[2]
-    mixed: npt.NDArray[np.uint64] = hashes ^ (hashes >> np.uint64(29))
+    mixed: Words = hashes ^ (hashes >> np.uint64(29))
     return mixed
 
 

@@ -1,25 +1,11 @@
 """The engine in this process, and the tiny models."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 DATA = Path(__file__).parents[1] / "data"
 FAMILIES = ("llama", "qwen3moe", "gemma3", "qwen3next")
-
-
-@pytest.fixture(scope="session")
-def pannier(request):
-    """The package with an engine loaded: the CPU's, or the one that PANNIER_ENGINE names."""
-    import pannier
-    from pannier import _ffi
-
-    if "PANNIER_ENGINE" in os.environ:
-        _ffi.library()
-    else:
-        _ffi.load(request.getfixturevalue("cpu_engine").library)
-    return pannier
 
 
 @pytest.fixture

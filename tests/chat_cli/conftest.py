@@ -27,19 +27,6 @@ def environment(request):
     return engine_environment(request.getfixturevalue("cpu_engine"))
 
 
-@pytest.fixture(scope="session")
-def pannier(request):
-    """The package with an engine loaded: the CPU's, or the one that PANNIER_ENGINE names."""
-    import pannier
-    from pannier import _ffi
-
-    if "PANNIER_ENGINE" in os.environ:
-        _ffi.library()
-    else:
-        _ffi.load(request.getfixturevalue("cpu_engine").library)
-    return pannier
-
-
 @pytest.fixture
 def open_context(pannier):
     """Makes contexts of one sequence over tiny models; all are closed at the end."""

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pannier.convert.imatrix import ImportanceMatrix
 from pannier.convert.options import make_options
 from pannier.convert.source import Source
-from pannier.convert.tensor_plan import Recipe, apply_recipe, choose_recipe, placed
+from pannier.convert.tensor_plan import (
+    Recipe,
+    apply_recipe,
+    choose_recipe,
+    imatrix_message,
+    placed,
+)
 from pannier.errors import ConvertError
 from pannier.placement import Placement
 from pannier.quantize import QuantModel
@@ -57,8 +66,22 @@ def sources() -> list[Source]:
     return [source("token_embd.weight", 256, 1000), source("output.weight", 256, 1000), *blocks]
 
 
-def recipe(quant: str, has_imatrix: bool = False, **options: object) -> Recipe:
-    return apply_recipe(quant, sources(), MODEL, make_options(**options), has_imatrix)
+def matrix(*but: str, **entries: tuple[int, int]) -> ImportanceMatrix:
+    """An importance matrix for all of `sources` but those whose names hold one of `but`; entries:
+    the shapes of others, by name with "__" for ".".
+    """
+    shapes = {
+        tensor.name: (tensor.n_matrices, tensor.shape[0])
+        for tensor in sources()
+        if len(tensor.shape) > 1 and not any(part in tensor.name for part in but)
+    }
+    shapes |= {name.replace("__", "."): shape for name, shape in entries.items()}
+    ones = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    return ImportanceMatrix(Path("m.gguf"), ones)
+
+
+def recipe(quant: str, imatrix: ImportanceMatrix | None = None, **options: object) -> Recipe:
+    return apply_recipe(quant, sources(), MODEL, make_options(**options), imatrix)
 
 
 def types(plan: Recipe) -> dict[str, str]:
@@ -117,15 +140,64 @@ def test_what_is_quantised_in_the_checkpoint_stays() -> None:
         ({"requantize": True}, "Q4_K"),
         ({"experts_quant": "Q6_K"}, "Q6_K"),
     ):
-        plan = apply_recipe("Q4_K_M", given, MODEL, make_options(**options), False)
+        plan = apply_recipe("Q4_K_M", given, MODEL, make_options(**options), None)
         assert types(plan)["blk.0.ffn_gate_exps.weight"] == type
 
 
 def test_importance_matrices() -> None:
     without = recipe("IQ2_XXS")
     assert "blk.0.ffn_up_exps.weight" in without.without_imatrix
-    assert not recipe("IQ2_XXS", has_imatrix=True).without_imatrix
+    assert not recipe("IQ2_XXS", matrix()).without_imatrix
     assert not recipe("Q4_K_M").without_imatrix
+
+
+NEEDY = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "Q2_K_S")
+
+
+@pytest.mark.parametrize("quant", NEEDY)
+def test_tensors_that_the_matrix_lacks(quant: str) -> None:
+    lacking = recipe(quant, matrix("blk.3.ffn_up_exps", "blk.5.ffn_up_exps"))
+    assert lacking.without_imatrix == [f"blk.{n}.ffn_up_exps.weight" for n in (3, 5)]
+    # as llama-quantize, which never measures the two
+    assert not recipe(quant, matrix("token_embd", "output")).without_imatrix
+    # nor asks where it does not quantise below three bits
+    assert not recipe(
+        quant, matrix("ffn_up_exps"), tensor_types=["ffn_up_exps=Q4_K"]
+    ).without_imatrix
+
+
+@pytest.mark.parametrize("type", NEEDY[:-1])
+def test_rows_over_a_float_recipe_need_the_matrix_too(type: str) -> None:
+    for imatrix in (None, matrix("ffn_up_exps")):
+        plan = recipe("BF16", imatrix, tensor_types=[f"blk.2.ffn_up_exps={type}"])
+        assert plan.without_imatrix == ["blk.2.ffn_up_exps.weight"]
+    assert not recipe("BF16", matrix(), experts_quant=type).without_imatrix
+
+
+@pytest.mark.parametrize("shape", [(15, 256), (16, 128), (1, 256)], ids=str)
+def test_entries_that_do_not_fit(shape: tuple[int, int]) -> None:
+    other = matrix(blk__1__ffn_up_exps__weight=shape)
+    named = rf"another model: it has {shape[0]} x {shape[1]} values for blk\.1\..* takes 16 x 256"
+    with pytest.raises(ConvertError, match=named):
+        recipe("Q4_K_M", other)
+    assert not recipe("BF16", other).without_imatrix  # which looks at no importance
+
+
+def test_entries_that_llama_quantize_takes_or_passes_over() -> None:
+    flat = matrix(blk__1__ffn_up_exps__weight=(1, 16 * 256), token_embd__weight=(1, 3))
+    assert not recipe("IQ2_S", flat).without_imatrix
+
+
+def test_the_message_names_tensors_what_there_is_and_what_to_do() -> None:
+    lacking = recipe("IQ2_S", matrix("ffn_up_exps"))
+    message = imatrix_message(lacking, matrix("ffn_up_exps"))
+    for part in (
+        "IQ2_S needs the importance of 8 tensors (blk.0.ffn_up_exps.weight, blk.1.",
+        "m.gguf does not have: it has 50 (",
+        "--tensor-type",
+    ):
+        assert part in message
+    assert "--imatrix" in imatrix_message(recipe("IQ2_S"), None)
 
 
 def test_the_sizes_are_those_of_the_types() -> None:
@@ -134,9 +206,9 @@ def test_the_sizes_are_those_of_the_types() -> None:
     assert by_name["blk.0.attn_norm.weight"].n_bytes == 1024
 
 
-def fitted(n_bytes: int, has_imatrix: bool = False) -> Recipe:
+def fitted(n_bytes: int, imatrix: ImportanceMatrix | None = None) -> Recipe:
     options = make_options(target_size=n_bytes)
-    return choose_recipe(sources(), MODEL, options, "BF16", has_imatrix, 1000)
+    return choose_recipe(sources(), MODEL, options, "BF16", imatrix, 1000)
 
 
 def test_the_best_recipe_that_fits() -> None:
@@ -148,10 +220,12 @@ def test_the_best_recipe_that_fits() -> None:
 
 
 def test_small_recipes_only_with_an_importance_matrix() -> None:
-    size = recipe("IQ2_XXS", has_imatrix=True).n_bytes + 1000
-    assert fitted(size, has_imatrix=True).quant == "IQ2_XXS"
-    with pytest.raises(ConvertError, match=r"no recipe fits .*smallest, Q2_K, .*\(--imatrix\)"):
+    size = recipe("IQ2_XXS", matrix()).n_bytes + 1000
+    assert fitted(size, matrix()).quant == "IQ2_XXS"
+    with pytest.raises(ConvertError, match=r"no recipe fits .*smallest, Q2_K, .* with --imatrix"):
         fitted(size)
+    with pytest.raises(ConvertError, match=r"no recipe fits .*m\.gguf does not have: it has"):
+        fitted(size, matrix("ffn_up_exps"))
 
 
 def test_rows_that_match_nothing() -> None:
@@ -160,10 +234,10 @@ def test_rows_that_match_nothing() -> None:
         ({"tensor_types": ["zzzz=Q8_0"]}, "matches no tensor; --dry-run lists them"),
     ):
         with pytest.raises(ConvertError, match=named):
-            choose_recipe(sources(), MODEL, make_options(**options), "BF16", False, 0)
+            choose_recipe(sources(), MODEL, make_options(**options), "BF16", None, 0)
     with pytest.raises(ConvertError, match="no routed experts"):
         options = make_options(experts_quant="Q8_0")
-        choose_recipe(sources()[:2], MODEL, options, "BF16", False, 0)
+        choose_recipe(sources()[:2], MODEL, options, "BF16", None, 0)
 
 
 def test_what_goes_to_the_gpu_comes_first() -> None:

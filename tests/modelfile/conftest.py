@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -22,19 +20,6 @@ Refused = Callable[..., None]
 def tiny(name: str = "qwen3next") -> Gguf:
     """The parts of a committed file; Qwen3-Next has recurrent and attending layers and experts."""
     return Gguf.read(DATA / name / "model-f32.gguf")
-
-
-@pytest.fixture(scope="session")
-def pannier(request: pytest.FixtureRequest) -> ModuleType:
-    """The package with an engine loaded: the CPU's, or the one that PANNIER_ENGINE names."""
-    import pannier
-    from pannier import _ffi
-
-    if "PANNIER_ENGINE" in os.environ:
-        _ffi.library()
-    else:
-        _ffi.load(request.getfixturevalue("cpu_engine").library)
-    return pannier
 
 
 @pytest.fixture

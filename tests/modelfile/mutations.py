@@ -195,7 +195,10 @@ def change_architecture(rng: random.Random, file: Gguf) -> None:
 
 def change_vocabulary(rng: random.Random, file: Gguf) -> None:
     """A vocabulary of another kind, more or less as it should be."""
-    n = len(file.get("tokenizer.ggml.tokens").value)
+    known = file.get("tokenizer.ggml.tokens").value
+    if not isinstance(known, list) or not known:  # another mutation was here
+        return
+    n = len(known)
     kind = rng.choice(KINDS)
     tokens = [b"<unk>", b"<s>", b"</s>", *(b"<0x%02X>" % byte for byte in range(256))]
     if kind == b"rwkv":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -102,6 +105,17 @@ def test_no_room_for_a_copy(model: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(ModelError, match=r"a copy needs 5\d\d\.\d kB in .*, where 1\.0 kB"):
         place(other, "cpu")
     assert other.read_bytes() == before
+
+
+def test_a_copy_sweeps_what_a_killed_one_left(model: Path) -> None:
+    other = without_placement(model)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = [f".other.gguf.{pid}.part" for pid in (dead.pid, os.getppid())]
+    for name in names:
+        (other.parent / name).touch()
+    assert place(other, "cpu") is False
+    assert [path.name for path in other.parent.glob(".*")] == names[1:]
 
 
 def test_on_the_command_line(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
