@@ -44,6 +44,7 @@ def read_settings(args: argparse.Namespace) -> ServerSettings:
         model_path=str(find_model(args)),
         aliases=args.alias,
         api_keys=(*args.api_key, *args.api_key_file),
+        overflow="shift" if args.context_shift else "stop",
         build_info=f"pannier-{version('pannier')}",
     )
 

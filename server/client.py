@@ -64,16 +64,13 @@ class RequestStream:
         self,
         prompt: list[int],
         sampling: SamplingParams,
-        *,
-        max_tokens: int = -1,
-        n_probs: int = 0,
-        whole: bool = False,
+        **options: Any,
     ) -> int:
         """Send a request to the engine; return its id. Raises `ServerError`.
 
-        `whole` brings all tokens with the last output.
+        `options` are other fields of `Submit`.
         """
-        id = self._client._admit(self, prompt, sampling, max_tokens, n_probs, whole)
+        id = self._client._admit(self, prompt, sampling, options)
         self._running.add(id)
         return id
 
@@ -212,14 +209,12 @@ class EngineClient:
         stream: RequestStream,
         prompt: list[int],
         sampling: SamplingParams,
-        max_tokens: int,
-        n_probs: int,
-        whole: bool,
+        options: dict[str, Any],
     ) -> int:
         self.check_alive()
         id = next(self._ids)
         self._streams[id] = stream
-        self._outbox.put(Submit(id, prompt, sampling, max_tokens, n_probs, whole))
+        self._outbox.put(Submit(id, prompt, sampling, **options))
         return id
 
     def _forget(self, id: int, *, cancel: bool = False) -> None:

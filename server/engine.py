@@ -164,4 +164,5 @@ def facts(model: Model, context: Context) -> dict[str, Any]:
         "kv_cell_bytes": context.kv_cell_bytes,
         "recurrent_seq_bytes": context.recurrent_seq_bytes,
         "kv_unified": context.kv_unified,
+        "can_cut": context.can_cut,
     }

@@ -241,6 +241,13 @@ def add_context(group: Group) -> None:
 def _add_slots(group: Group) -> None:
     add = group.add_argument
     add(
+        "--context-shift",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="when a request's context is full, forget the older half of it and go on, instead of "
+        "ending the answer (default: end it)",
+    )
+    add(
         "-np",
         "--parallel",
         type=parallel,

@@ -151,7 +151,7 @@ class Scheduler:
         self.released.append(running.seq)
         self._recent.append(running.tokens)
         if running.seq in self.tree:
-            self.cache.keep(running.seq)
+            self.cache.keep(running.seq, running.id)
         return running.slot
 
     def take_released(self) -> list[int]:
@@ -183,7 +183,7 @@ class Scheduler:
                 target = self._free_sequence({running.seq})
                 if target is not None:
                     self._fork(running.seq, target, running.n_computed)
-                    self.cache.keep(target)
+                    self.cache.keep(target, running.id, n_uses=1)
 
     def _fill(self, plan: Plan) -> None:
         active = [running for running in self.running.values() if not running.is_paused]
@@ -253,8 +253,9 @@ class Scheduler:
             if running.is_paused:
                 continue
             n = min(n_common(running.tokens, tokens), len(tokens) - 1)
-            worth_it = n - start.n >= MIN_SHARED or n in running.points
+            worth_it = n - start.n >= MIN_SHARED or n in running.awaited
             if worth_it and running.n_computed < n:
+                running.awaited.add(n)
                 if not self.limits.can_cut:
                     running.add_point(n)
                 return True

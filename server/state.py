@@ -11,7 +11,7 @@ from fastapi import Request
 from ..sampling import SamplingParams
 from ..text import Pieces
 from .client import EngineClient
-from .messages import Ready
+from .messages import Overflow, Ready
 
 
 class ChatPrompt(Protocol):
@@ -99,6 +99,8 @@ class ServerSettings:
     api_keys: tuple[str, ...] = ()
     """Empty: no key is asked for."""
     max_body_bytes: int = 64 << 20
+    overflow: Overflow = "stop"
+    """For requests that do not say what to do when the context is full."""
     build_info: str = ""
 
     @property
