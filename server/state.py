@@ -100,6 +100,8 @@ class ServerSettings:
     """Empty: no key is asked for."""
     max_body_bytes: int = 64 << 20
     build_info: str = ""
+    hang_timeout_s: float = 120.0
+    """An engine that has work and says nothing for so long is replaced; 0: never."""
 
     @property
     def model_name(self) -> str:
@@ -126,7 +128,10 @@ class Serving:
 
     @property
     def info(self) -> Ready:
-        """What the engine said when it was ready. Raises `ServerError` before that."""
+        """What the engine said when it was ready; the last one's while the next one loads.
+
+        Raises `ServerError` before the first.
+        """
         if self.client.info is None:
             self.client.check_alive()
         assert self.client.info is not None
