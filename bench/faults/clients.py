@@ -67,7 +67,7 @@ class Crowd:
     stopping: bool = False
 
     async def client(self, number: int) -> None:
-        """One request after the other, each on a connection of its own or a kept one."""
+        """One request after the other; every second client keeps its connection."""
         rng = random.Random(number)
         limits = httpx.Limits(max_keepalive_connections=number % 2)
         async with connect(self.url, limits=limits) as http:
@@ -78,17 +78,17 @@ class Crowd:
 
     async def one(self, http: httpx.AsyncClient, case: Case) -> str:
         try:
-            status, tokens, error = await ask(http, case)
+            answer = await ask(http, case)
         except httpx.HTTPError as failure:
             self.errors[repr(failure)] += 1
             return "dropped"
-        if error:
-            self.errors[error] += 1
-            return f"error {status}"
+        if answer.error:
+            self.errors[answer.error] += 1
+            return f"error {answer.status}"
         self.n_complete += 1
-        if len(tokens) != self.n_predict:
-            return "cut short"
-        right = case.sampling == "free" or tokens == self.expected[case]
+        if answer.n_predicted != self.n_predict:
+            return "wrong length"
+        right = case.sampling == "free" or answer.tokens == self.expected[case]
         return "complete" if right else "other tokens"
 
     async def run(self, n_clients: int, work: asyncio.Task[Any]) -> None:
@@ -97,25 +97,36 @@ class Crowd:
         await asyncio.gather(work, *(self.client(number) for number in range(n_clients)))
 
 
-async def ask(http: httpx.AsyncClient, case: Case) -> tuple[int, list[int], str]:
-    """Status, tokens and error of one request. Raises `httpx.HTTPError` for a broken answer."""
-    answer = await http.post("/completion", json=case.body)
-    if answer.status_code != 200:
-        return answer.status_code, [], str(answer.json()["error"]["message"])
+@dataclass
+class Answer:
+    """One request's, whole or from its events."""
+
+    status: int
+    tokens: list[int] = field(default_factory=list)
+    n_predicted: int = 0
+    error: str = ""
+
+
+async def ask(http: httpx.AsyncClient, case: Case) -> Answer:
+    """The answer to one request. Raises `httpx.HTTPError` for one that breaks off."""
+    response = await http.post("/completion", json=case.body)
+    if response.status_code != 200:
+        return Answer(response.status_code, error=response.json()["error"]["message"])
     if not case.stream:
-        return 200, answer.json()["tokens"], ""
-    tokens: list[int] = []
-    ended = False
-    for line in answer.text.splitlines():
+        body = response.json()
+        return Answer(200, body["tokens"], body["tokens_predicted"])
+    answer = Answer(200)
+    event: dict[str, Any] = {}
+    for line in response.text.splitlines():
         if line.startswith("data: "):
             event = json.loads(line[6:])
             if "error" in event:
-                return event["error"]["code"], tokens, str(event["error"]["message"])
-            tokens += event["tokens"]
-            ended = event["stop"]
-    if not ended:
+                return Answer(event["error"]["code"], error=event["error"]["message"])
+            answer.tokens += event["tokens"]
+            answer.n_predicted = event["tokens_predicted"]
+    if not event.get("stop"):
         raise httpx.RemoteProtocolError("the stream has no last event")
-    return 200, tokens, ""
+    return answer
 
 
 async def alone(url: str, all_cases: list[Case]) -> dict[Case, list[int]]:
@@ -123,10 +134,10 @@ async def alone(url: str, all_cases: list[Case]) -> dict[Case, list[int]]:
     expected: dict[Case, list[int]] = {}
     async with connect(url) as http:
         for case in all_cases:
-            status, tokens, error = await ask(http, case)
-            if status != 200:
-                raise RuntimeError(f"undisturbed, {case.body} got {status}: {error}")
-            expected[case] = tokens
+            answer = await ask(http, case)
+            if answer.error:
+                raise RuntimeError(f"undisturbed, {case.body} got {answer}")
+            expected[case] = answer.tokens
     return expected
 
 
@@ -134,7 +145,9 @@ async def first_answer_s(http: httpx.AsyncClient) -> float:
     """Seconds until a request that is sent now has its one token."""
     start = time.perf_counter()
     body = {"prompt": [10, 11, 12], "n_predict": 1, "temperature": 0}
-    (await http.post("/completion", json=body)).raise_for_status()
+    answer = await http.post("/completion", json=body)
+    if answer.status_code != 200:
+        raise RuntimeError(f"after a death, a request got {answer.text}")
     return time.perf_counter() - start
 
 

@@ -44,7 +44,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--predict", type=int, default=64, help="tokens to generate")
     parser.add_argument("--vocab", type=int, default=250, help="draw prompt tokens below this id")
     parser.add_argument("--undisturbed", type=float, default=20, help="seconds of load before")
-    parser.add_argument("--longest", type=float, default=2, help="seconds between two deaths")
+    parser.add_argument("--longest", type=float, default=2, help="most seconds until a death")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the engine")
     parser.add_argument("--flags", default="", help="more flags for the server")
     parser.add_argument("--out", type=Path, help="JSON file of the results")
     return parser.parse_args(argv)
@@ -54,7 +55,7 @@ def flags(args: argparse.Namespace) -> list[str]:
     """One slot more than clients, for the request that asks whether the server is back."""
     n_slots = args.clients + 1
     n_ctx = n_slots * (128 + args.predict + 64)
-    sizes = ["-np", str(n_slots), "-c", str(n_ctx), "-t", str(os.cpu_count() or 1)]
+    sizes = ["-np", str(n_slots), "-c", str(n_ctx), "-t", str(args.threads)]
     return ["-m", args.model, *sizes, *args.flags.split()]
 
 
@@ -149,7 +150,10 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "pannier.log"
         with running("pannier", pannier_command("serve", *flags(args)), log) as server:
-            result = asyncio.run(measure(server, args))
+            try:
+                result = asyncio.run(measure(server, args))
+            except RuntimeError as error:
+                sys.exit(f"{error}; the server said:\n{log.read_text()[-4000:]}")
         said = log.read_text()
     report = {
         "bench": "faults",

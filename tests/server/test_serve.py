@@ -28,7 +28,7 @@ from pannier.server.serve import Address, Listener, banner, serve
 from pannier.server.state import ServerSettings
 
 from ..conftest import engine_environment
-from .conftest import FakeEngine, FakeVocabulary, endless, events
+from .conftest import FakeEngine, FakeEngines, FakeVocabulary, endless, events
 
 SETTINGS = ServerSettings(model_path="m.gguf")
 READY = Ready(n_ctx=256, n_ctx_slot=64, n_slots=4, n_batch=32, load_seconds=1.0)
@@ -104,6 +104,35 @@ def test_loading_is_told_and_can_be_ended(capsys: pytest.CaptureFixture[str]) ->
 
     asyncio.run(run())
     assert "serves" not in capsys.readouterr().err
+
+
+def test_a_signal_ends_a_server_that_waits_for_an_engine() -> None:
+    async def visit(url: str, engines: FakeEngines) -> Any:
+        async with httpx.AsyncClient(base_url=url) as http:
+            while (await http.get("/health")).status_code != 200:
+                await asyncio.sleep(0.01)
+            engines.may_load.clear()
+            await asyncio.to_thread(engines.started[0].end)
+            while (await http.get("/health")).status_code == 200:
+                await asyncio.sleep(0.01)
+            waiting = asyncio.create_task(http.post("/completion", json={"prompt": "a"}))
+            await asyncio.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return await waiting
+
+    async def run() -> None:
+        engines = FakeEngines(endless)
+        engines.may_load.set()
+        with Listener(Address("127.0.0.1", 0)) as listener:
+            visiting = asyncio.create_task(visit(listener.url, engines))
+            await serve(engines, FakeVocabulary(), SETTINGS, listener)
+            answer = await visiting
+        engines.may_load.set()
+        engines.close()
+        assert answer.status_code == 503
+        assert answer.json()["error"]["message"] == "the server is shutting down"
+
+    asyncio.run(run())
 
 
 def test_a_failed_load_ends_the_server() -> None:
