@@ -189,8 +189,8 @@ class FakeEngine:
         if self.may_load is not None:
             self.may_load.wait(60)
         facts = {"ftype": "Q8_0"}
-        self.connection.send(Ready(256, N_CTX_SLOT, N_SLOTS, 32, 0.0, facts))
         with contextlib.suppress(EOFError, OSError):
+            self.connection.send(Ready(256, N_CTX_SLOT, N_SLOTS, 32, 0.0, facts))
             while self._receive():
                 self._step()
         self.connection.close()

@@ -115,10 +115,12 @@ def test_a_signal_ends_a_server_that_waits_for_an_engine() -> None:
             await asyncio.to_thread(engines.started[0].end)
             while (await http.get("/health")).status_code == 200:
                 await asyncio.sleep(0.01)
-            waiting = asyncio.create_task(http.post("/completion", json={"prompt": "a"}))
-            await asyncio.sleep(0.05)
-            os.kill(os.getpid(), signal.SIGTERM)
-            return await waiting
+            body = {"prompt": "a", "stream": True, "sse_ping_interval": 1}
+            async with http.stream("POST", "/completion", json=body) as answer:
+                parts = answer.aiter_bytes()
+                assert await anext(parts) == b":\n\n"  # it waits, and is pinged
+                os.kill(os.getpid(), signal.SIGTERM)
+                return events(b"".join([part async for part in parts]))[-1]
 
     async def run() -> None:
         engines = FakeEngines(endless)
@@ -126,11 +128,9 @@ def test_a_signal_ends_a_server_that_waits_for_an_engine() -> None:
         with Listener(Address("127.0.0.1", 0)) as listener:
             visiting = asyncio.create_task(visit(listener.url, engines))
             await serve(engines, FakeVocabulary(), SETTINGS, listener)
-            answer = await visiting
+            assert (await visiting)["error"]["message"] == "the server is shutting down"
         engines.may_load.set()
         engines.close()
-        assert answer.status_code == 503
-        assert answer.json()["error"]["message"] == "the server is shutting down"
 
     asyncio.run(run())
 
