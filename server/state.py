@@ -101,7 +101,8 @@ class ServerSettings:
     max_body_bytes: int = 64 << 20
     build_info: str = ""
     hang_timeout_s: float = 120.0
-    """An engine that has work and says nothing for so long is replaced; 0: never."""
+    """An engine that has work and says nothing for so long is replaced; 0: never. It answers only
+    between steps, so this has to be longer than the longest step."""
 
     @property
     def model_name(self) -> str:
