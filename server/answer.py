@@ -18,11 +18,11 @@ from starlette.types import Receive, Scope, Send
 from ..sampling import DEFAULT_SEED, SamplingParams
 from .auth import key_of
 from .choice import Choice, Delta
-from .client import RequestStream
 from .errors import ApiError
 from .messages import Output
 from .schemas import Generation
 from .state import Serving, serving
+from .stream import RequestStream
 from .wire import PING, event, json_response
 
 

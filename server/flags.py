@@ -31,6 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     context = parser.add_argument_group("context")
     add_context(context)
     _add_slots(context)
+    _add_hang_timeout(context)
     _add_prefixes(parser.add_argument_group("prefixes of prompts"))
     add_placement(parser.add_argument_group("placement"))
     _add_http(parser.add_argument_group("HTTP"))
@@ -274,6 +275,17 @@ def _add_slots(group: Group) -> None:
     _number(add, "", "--max-per-key", 0, "requests of one API key that run at once; 0: any number")
     _seconds(add, "--max-itl-ms", "milliseconds between two tokens of a request to aim at while "
              "prompts of others are computed; 0: prompts go in chunks of -ub")  # fmt: skip
+
+
+def _add_hang_timeout(group: Group) -> None:
+    group.add_argument(
+        "--hang-timeout",
+        type=not_negative,
+        default=600.0,
+        metavar="N",
+        help="seconds without a word from an engine that has work, after which it is killed and "
+        "another one takes over; 0: never (default: 600)",
+    )
 
 
 def _add_prefixes(group: Group) -> None:

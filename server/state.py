@@ -102,6 +102,9 @@ class ServerSettings:
     overflow: Overflow = "stop"
     """For requests that do not say what to do when the context is full."""
     build_info: str = ""
+    hang_timeout_s: float = 120.0
+    """An engine that has work and says nothing for so long is replaced; 0: never. It answers only
+    between steps, so this has to be longer than the longest step."""
 
     @property
     def model_name(self) -> str:
@@ -128,7 +131,10 @@ class Serving:
 
     @property
     def info(self) -> Ready:
-        """What the engine said when it was ready. Raises `ServerError` before that."""
+        """What the engine said when it was ready; the last one's while the next one loads.
+
+        Raises `ServerError` before the first.
+        """
         if self.client.info is None:
             self.client.check_alive()
         assert self.client.info is not None
