@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from multiprocessing.connection import Connection
 
-N_LINES = 20
+N_LINES = 40
 LINE_CHARS = 1024
 N_CHARS = 4096
 
