@@ -1,9 +1,10 @@
-"""The two random-weight models that the benches run: made here, kept in a cache folder.
+"""The random-weight models that the benches run: made here, kept in a cache folder.
 
     python bench/models.py [--out DIR] [--quantize PATH/TO/llama-quantize] [NAME ...]
 
-Both have Qwen3Next's architecture. The large one stands for a model whose weights dominate a
-step, the small one for a step in which everything else does.
+"large" and "small" have Qwen3Next's architecture. The large one stands for a model whose weights
+dominate a step, the small one for a step in which everything else does. "dense" and "window" have
+attention in every layer: Qwen3's, and Gemma3's with sliding windows.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from pannier.convert import byte_vocabulary, random_gguf
+from pannier.convert import byte_vocabulary, random_dense, random_gguf
 from pannier.convert.byte_vocabulary import N_FIXED, ByteVocabulary, made_up_words
-from pannier.convert.random_gguf import Qwen3NextSpec, write_random
+from pannier.convert.random_dense import Gemma3Spec, Qwen3Spec
+from pannier.convert.random_gguf import Qwen3NextSpec, RandomSpec, write_random
 from pannier.engine import BuildOptions, ensure_engine
 from pannier.engine.cache import cache_directory
 
@@ -26,13 +28,14 @@ class BenchModel:
     """A model of the benches: its shape, and the type that llama-quantize gives it, if any."""
 
     file: str
-    spec: Qwen3NextSpec
+    spec: RandomSpec
     quant: str | None = None
 
     @property
     def key(self) -> str:
         """Tells files of an older shape, or from other code, from this one's."""
-        made_by = [Path(module.__file__).read_bytes() for module in (random_gguf, byte_vocabulary)]
+        modules = (random_gguf, random_dense, byte_vocabulary)
+        made_by = [Path(module.__file__).read_bytes() for module in modules]
         return sha256(b"".join([repr(self).encode(), *made_by])).hexdigest()
 
 
@@ -86,14 +89,47 @@ def small() -> BenchModel:
     return BenchModel("qwen3next-2m.gguf", spec)
 
 
-MODELS = {"large": large, "small": small}
+def dense() -> BenchModel:
+    """134 million weights: 12 layers of full attention with 8 query and 2 key heads."""
+    spec = Qwen3Spec(
+        name="pannier bench, 134M random weights, attention only",
+        n_embd=768,
+        n_layer=12,
+        n_head=8,
+        n_head_kv=2,
+        head_dim=128,
+        n_ff=3072,
+        vocabulary=vocabulary(32768),
+        tied=True,
+    )
+    return BenchModel("qwen3-134m-q4_k_m.gguf", spec, "Q4_K_M")
+
+
+def window() -> BenchModel:
+    """Like "dense", but five layers of six see a window of 512 tokens."""
+    spec = Gemma3Spec(
+        name="pannier bench, 134M random weights, sliding windows",
+        n_embd=768,
+        n_layer=12,
+        n_head=8,
+        n_head_kv=2,
+        head_dim=128,
+        n_ff=3072,
+        n_swa=512,
+        vocabulary=vocabulary(32768),
+        tied=True,
+    )
+    return BenchModel("gemma3-134m-q4_k_m.gguf", spec, "Q4_K_M")
+
+
+MODELS = {"large": large, "small": small, "dense": dense, "window": window}
 
 
 def ensure_model(name: str, folder: Path | None = None, quantize: Path | None = None) -> Path:
-    """The GGUF of the model `name` ("large" or "small"), made if it is not there.
+    """The GGUF of the model `name`, one of MODELS, made if it is not there.
 
-    folder: where it is kept; default the user's cache. quantize: llama-quantize for the large
-    one; default that of an engine with tools, built if need be.
+    folder: where it is kept; default the user's cache. quantize: llama-quantize for those
+    that need it; default that of an engine with tools, built if need be.
     """
     model = MODELS[name]()
     folder = folder or cache_directory() / "bench-models"
@@ -132,7 +168,7 @@ def default_quantize() -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "names", nargs="*", default=list(MODELS), metavar="NAME", help="large, small"
+        "names", nargs="*", default=list(MODELS), metavar="NAME", help=", ".join(MODELS)
     )
     parser.add_argument("--out", type=Path, help="folder to keep them in (default: user cache)")
     parser.add_argument("--quantize", type=Path, help="llama-quantize (default: an engine's own)")

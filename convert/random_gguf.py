@@ -1,5 +1,6 @@
-"""Random-weight GGUF files of the Qwen3Next architecture: a mixture of experts whose layers are
-linear attention but for every fourth. The real model's shape at any size, without torch.
+"""Random-weight GGUF files of real architectures at any size, without torch. Here Qwen3Next, a
+mixture of experts whose layers are linear attention but for every fourth; `random_dense.py` has
+those of attention only.
 
 The weights say nothing, but they behave: hidden states keep their scale, routers spread their
 tokens, logits differ enough for text to wander, and control tokens and single bytes are made
@@ -10,11 +11,12 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gguf
 import numpy as np
@@ -22,7 +24,6 @@ from numpy.typing import NDArray
 
 from .byte_vocabulary import N_FIXED, ByteVocabulary
 
-ARCHITECTURE = "qwen3next"
 _FILE_TYPES = {
     "F32": gguf.LlamaFileType.ALL_F32,
     "F16": gguf.LlamaFileType.MOSTLY_F16,
@@ -36,9 +37,16 @@ _STEADY = 2.0
 _GAIN = {"ffn_gate_inp": 2.0, "ssm_ba": 1.0}
 
 
-@dataclass(frozen=True)
-class Qwen3NextSpec:
+Shapes = Mapping[str, tuple[int, ...]]
+_ADDS_TO_HIDDEN = ("attn_output", "ssm_out", "ffn_down", "ffn_down_exps", "ffn_down_shexp")
+_NORMS_OF_HIDDEN = ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSpec(ABC):
     """Sizes of a model; named as in GGUF's metadata where they have a name there."""
+
+    architecture: ClassVar[str]
 
     name: str
     n_embd: int
@@ -46,12 +54,6 @@ class Qwen3NextSpec:
     n_head: int
     n_head_kv: int
     head_dim: int
-    ssm_head_dim: int
-    ssm_k_heads: int
-    ssm_v_heads: int
-    n_expert: int
-    n_expert_used: int
-    n_ff_exp: int
     vocabulary: ByteVocabulary
     tied: bool = False
     """Whether the output matrix is the embedding matrix."""
@@ -65,18 +67,63 @@ class Qwen3NextSpec:
         """Elements of all tensors."""
         return sum(prod(shape) for _, shape in tensors(self))
 
+    @abstractmethod
+    def layer(self, index: int) -> Shapes:
+        """Name and shape of every tensor of a layer; the last dimension is a row, as in numpy."""
+
+    @abstractmethod
+    def numbers(self) -> Mapping[str, int | float]:
+        """The metadata that only this architecture has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qwen3NextSpec(RandomSpec):
+    """Sizes of a Qwen3Next model."""
+
+    architecture = "qwen3next"
+
+    ssm_head_dim: int
+    ssm_k_heads: int
+    ssm_v_heads: int
+    n_expert: int
+    n_expert_used: int
+    n_ff_exp: int
+
     def is_recurrent(self, layer: int) -> bool:
         """Whether a layer has linear attention; every fourth has full attention."""
         return (layer + 1) % 4 != 0
 
+    def layer(self, index: int) -> Shapes:
+        """A mixer and the experts."""
+        mixer = linear_attention(self) if self.is_recurrent(index) else full_attention(self)
+        return mixer | experts(self)
 
-def write_random(path: Path, spec: Qwen3NextSpec) -> Path:
+    def numbers(self) -> Mapping[str, int | float]:
+        """Experts, and the gated delta net's sizes."""
+        return {
+            "feed_forward_length": self.n_ff_exp,
+            "rope.freq_base": 1e7,
+            "rope.dimension_count": self.head_dim // 4,
+            "expert_count": self.n_expert,
+            "expert_used_count": self.n_expert_used,
+            "expert_feed_forward_length": self.n_ff_exp,
+            "expert_shared_feed_forward_length": self.n_ff_exp,
+            "ssm.conv_kernel": 4,
+            "ssm.state_size": self.ssm_head_dim,
+            "ssm.group_count": self.ssm_k_heads,
+            "ssm.time_step_rank": self.ssm_v_heads,
+            "ssm.inner_size": self.ssm_head_dim * self.ssm_v_heads,
+            "full_attention_interval": 4,
+        }
+
+
+def write_random(path: Path, spec: RandomSpec) -> Path:
     """Write the model to `path`, the same bytes for the same spec, and return the path.
 
     Written beside and renamed; tensors are made one at a time.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    writer = gguf.GGUFWriter(part, ARCHITECTURE)
+    writer = gguf.GGUFWriter(part, spec.architecture)
     try:
         add_metadata(writer, spec)
         types = {name: type_of(name, shape, spec) for name, shape in tensors(spec)}
@@ -102,13 +149,13 @@ def byte_shape(shape: tuple[int, ...], type: gguf.GGMLQuantizationType) -> tuple
     return (*shape[:-1], shape[-1] // block * size)
 
 
-def type_of(name: str, shape: tuple[int, ...], spec: Qwen3NextSpec) -> gguf.GGMLQuantizationType:
+def type_of(name: str, shape: tuple[int, ...], spec: RandomSpec) -> gguf.GGMLQuantizationType:
     """Matrices in the spec's type, vectors and what llama.cpp keeps in F32 in F32."""
     matrix = len(shape) >= 2 and not name.endswith(_KEPT_F32)
     return gguf.GGMLQuantizationType[spec.type if matrix else "F32"]
 
 
-def add_metadata(writer: Any, spec: Qwen3NextSpec) -> None:
+def add_metadata(writer: Any, spec: RandomSpec) -> None:
     """What llama.cpp needs to know about the model."""
     writer.add_type("model")
     writer.add_name(spec.name)
@@ -118,37 +165,24 @@ def add_metadata(writer: Any, spec: Qwen3NextSpec) -> None:
         "block_count": spec.n_layer,
         "context_length": spec.n_ctx_train,
         "embedding_length": spec.n_embd,
-        "feed_forward_length": spec.n_ff_exp,
         "attention.head_count": spec.n_head,
         "attention.head_count_kv": spec.n_head_kv,
         "attention.key_length": spec.head_dim,
         "attention.value_length": spec.head_dim,
         "attention.layer_norm_rms_epsilon": 1e-6,
-        "rope.freq_base": 1e7,
-        "rope.dimension_count": spec.head_dim // 4,
-        "expert_count": spec.n_expert,
-        "expert_used_count": spec.n_expert_used,
-        "expert_feed_forward_length": spec.n_ff_exp,
-        "expert_shared_feed_forward_length": spec.n_ff_exp,
-        "ssm.conv_kernel": 4,
-        "ssm.state_size": spec.ssm_head_dim,
-        "ssm.group_count": spec.ssm_k_heads,
-        "ssm.time_step_rank": spec.ssm_v_heads,
-        "ssm.inner_size": spec.ssm_head_dim * spec.ssm_v_heads,
-        "full_attention_interval": 4,
+        **spec.numbers(),
     }
     for key, value in numbers.items():
         add = writer.add_uint32 if isinstance(value, int) else writer.add_float32
-        add(f"{ARCHITECTURE}.{key}", value)
+        add(f"{spec.architecture}.{key}", value)
     spec.vocabulary.add_to(writer)
 
 
-def tensors(spec: Qwen3NextSpec) -> Iterator[tuple[str, tuple[int, ...]]]:
+def tensors(spec: RandomSpec) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Name and shape of every tensor; the last dimension is a row, as in numpy."""
     yield "token_embd.weight", (len(spec.vocabulary), spec.n_embd)
     for layer in range(spec.n_layer):
-        mixer = linear_attention(spec) if spec.is_recurrent(layer) else full_attention(spec)
-        for name, shape in (mixer | experts(spec)).items():
+        for name, shape in spec.layer(layer).items():
             yield f"blk.{layer}.{name}", shape
     yield "output_norm.weight", (spec.n_embd,)
     if not spec.tied:
@@ -201,7 +235,7 @@ def experts(spec: Qwen3NextSpec) -> dict[str, tuple[int, ...]]:
     }
 
 
-def draw(name: str, shape: tuple[int, ...], spec: Qwen3NextSpec) -> Weights:
+def draw(name: str, shape: tuple[int, ...], spec: RandomSpec) -> Weights:
     """The weights of one tensor; each has a random stream of its own."""
     random = np.random.default_rng([spec.seed, zlib.crc32(name.encode())])
     noise = random.standard_normal(shape, dtype=np.float32)
@@ -215,12 +249,12 @@ def draw(name: str, shape: tuple[int, ...], spec: Qwen3NextSpec) -> Weights:
     if name.endswith("_norm.weight"):
         return norm_weights(noise, kind)
     values = noise * np.float32(_GAIN.get(kind, 1.5) / shape[-1] ** 0.5)
-    if kind in ("attn_output", "ssm_out", "ffn_down_exps", "ffn_down_shexp"):
+    if kind in _ADDS_TO_HIDDEN:
         values[..., 0, :] = 0  # what adds to the hidden state leaves channel 0 alone
     return values
 
 
-def steady_rows(rows: Weights, kind: str, spec: Qwen3NextSpec) -> Weights:
+def steady_rows(rows: Weights, kind: str, spec: RandomSpec) -> Weights:
     """Set channel 0: steady in every embedding; as an output, it lifts the words."""
     rows[:, 0] = _STEADY
     if kind == "output" or spec.tied:
@@ -235,6 +269,6 @@ def norm_weights(noise: Weights, kind: str) -> Weights:
         noise[0] = 10
         return noise
     values = 1 + np.float32(0.2) * noise
-    if kind in ("attn_norm", "post_attention_norm"):
+    if kind in _NORMS_OF_HIDDEN:
         values[0] = 0
     return values

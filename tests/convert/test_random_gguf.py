@@ -19,7 +19,8 @@ from pannier.convert.byte_vocabulary import (
     byte_names,
     made_up_words,
 )
-from pannier.convert.random_gguf import Qwen3NextSpec, tensors, write_random
+from pannier.convert.random_dense import Gemma3Spec, Qwen3Spec
+from pannier.convert.random_gguf import Qwen3NextSpec, RandomSpec, tensors, write_random
 
 BENCH = str(Path(__file__).resolve().parents[2] / "bench")
 
@@ -31,6 +32,16 @@ def small_spec(**changes: Any) -> Qwen3NextSpec:
     }  # fmt: skip
     words = ByteVocabulary((" a", " mule"))
     return Qwen3NextSpec(**{"name": "test", "vocabulary": words, **sizes, **changes})
+
+
+def dense_specs() -> dict[str, RandomSpec]:
+    sizes = {"n_embd": 64, "n_layer": 6, "n_head": 2, "n_head_kv": 1, "head_dim": 32, "n_ff": 64}
+    vocabulary = ByteVocabulary(tuple(made_up_words(300)))
+    shared: dict[str, Any] = {"vocabulary": vocabulary, "type": "F32", **sizes}
+    return {
+        "qwen3": Qwen3Spec(name="test", **shared),
+        "gemma3": Gemma3Spec(name="test", n_swa=16, **shared),
+    }
 
 
 def test_a_spec_gives_the_same_file_every_time(tmp_path: Path) -> None:
@@ -95,6 +106,8 @@ def test_the_bench_models_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     assert models.large().spec.n_weights == 331_801_764
     assert len(models.large().spec.vocabulary) == 32768
+    assert models.dense().spec.n_weights == 133_715_712
+    assert models.window().spec.n_weights == 133_734_144
     assert models.small().spec.n_weights == 2_162_552
     path = models.ensure_model("small", tmp_path)
     written = path.stat().st_mtime_ns
@@ -104,9 +117,11 @@ def test_the_bench_models_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.engine
-def test_it_speaks_in_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", ["qwen3next", "qwen3", "gemma3"])
+def test_it_speaks_in_words(tmp_path: Path, architecture: str) -> None:
     vocabulary = ByteVocabulary(tuple(made_up_words(300)))
-    spec = small_spec(n_embd=64, vocabulary=vocabulary, type="F32")
+    hybrid = small_spec(n_embd=64, vocabulary=vocabulary, type="F32")
+    spec = {"qwen3next": hybrid, **dense_specs()}[architecture]
     with (
         Model(write_random(tmp_path / "m.gguf", spec)) as model,
         model.context(n_ctx=512, n_threads=1) as context,
