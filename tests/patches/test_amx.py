@@ -116,4 +116,4 @@ def test_sequences_of_a_quantised_hybrid_say_what_each_says_alone(cpu_engine):
     """Twelve of them: without the patch the process dies."""
     differences = json.loads(run_python(cpu_engine, SEQUENCES, str(DEMO)))
     assert len(differences) == 12
-    assert max(differences) < 0.02
+    assert max(differences) < 0.05  # the noise of 8-bit activations; wrong products are above 0.3
