@@ -129,7 +129,10 @@ def limits(context: Context, n_slots: int) -> Limits:
         n_ctx=n_ctx,
         n_ctx_seq=context.n_ctx_seq,
         n_batch=context.n_batch,
-        n_mixed=max(context.n_ubatch, n_slots + 1),
+        # each mixed step costs a pass for the tokens of those that decode: half of the steps that
+        # llama-server makes them wait for is what a prompt loses little by
+        n_mixed=max(context.n_ubatch, context.n_batch // 2, n_slots + 1),
+        n_ubatch=context.n_ubatch,
         unified=context.kv_unified,
         n_seqs=context.n_parallel,
         can_cut=context.can_cut,

@@ -193,11 +193,16 @@ class Scheduler:
             return
         decoding = [running for running in active if running.is_decoding]
         plan.chunks.extend(self._chunk(running, 1) for running in decoding)
-        # where states exist only at the ends of steps, short steps let others join in time
-        short = decoding or not self.limits.can_cut
-        budget = self.n_mixed if short else self.limits.n_batch
+        budget = self.n_mixed if decoding else self._lone_budget()
         prefilling = [running for running in active if not running.is_decoding]
         self._prefill(plan, prefilling, max(1, budget - len(decoding)))
+
+    def _lone_budget(self) -> int:
+        """Tokens of a step of prompts alone. Where states exist only at the ends of steps, short
+        ones let others join in time."""
+        if self.limits.can_cut or not self.limits.n_ubatch:
+            return self.limits.n_batch
+        return self.limits.n_ubatch
 
     def _prefill(self, plan: Plan, prefilling: list[Running], budget: int) -> None:
         """Chunks of prompts, oldest first."""

@@ -16,7 +16,7 @@ from pannier.server.scheduler import SampledToken, Scheduler
 from tests.server.memory_model import EOG, N_VOCAB, MemoryModel, answer, step
 
 ATTENTION = Limits(n_slots=4, n_ctx=1024, n_ctx_seq=1024, n_batch=64, n_mixed=32, n_seqs=8)
-HYBRID = replace(ATTENTION, can_cut=False, equal_chunks=True)
+HYBRID = replace(ATTENTION, can_cut=False, equal_chunks=True, n_ubatch=32)
 SPLIT = replace(ATTENTION, unified=False, n_seqs=4, n_ctx=4096)
 
 
@@ -120,7 +120,7 @@ def test_whoever_measures_steps_can_make_prefill_give_way():
 
 
 def test_prompts_of_unequal_length_do_not_share_a_step_where_that_costs_a_pass():
-    memory, scheduler = world(replace(HYBRID, n_mixed=64))
+    memory, scheduler = world(replace(HYBRID, n_ubatch=64))
     for id, n in ((1, 20), (2, 30), (3, 10), (4, 20)):
         scheduler.submit(request(id, prompt_of(id, n)))
     assert shape(step(memory, scheduler)[0]) == [(1, 20, True), (2, 20, False), (4, 20, True)]
