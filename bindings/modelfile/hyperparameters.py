@@ -195,20 +195,18 @@ class _Rules:
             return
         key = self.head_length("key")
         n = self.number("rope.dimension_count", key)
-        if n > key or n % 2:
+        if n > key or n % 2 or not n:  # with 0, computing positions does not end
             self.refuse("rope.dimension_count", f"even and at most the head's length, {key}")
         if n != key and self.architecture in WHOLE_ROPE:
             self.refuse("rope.dimension_count", f"the head's length, {key}")
         swa = self.number("rope.dimension_count_swa", n)
-        if swa > self.number("attention.key_length_swa", key) or swa % 2:
+        if swa > self.number("attention.key_length_swa", key) or swa % 2 or not swa:
             self.refuse("rope.dimension_count_swa", "even and at most the head's length")
         sections = self.numbers("rope.dimension_sections")
         if sections and (len(sections) > 4 or not any(sections[:3])):
             self.refuse("rope.dimension_sections", "at most four numbers, not all 0")
         if sum(sections) > key:
             self.refuse("rope.dimension_sections", f"at most the head's length, {key}, together")
-        if sections and not n:
-            self.refuse("rope.dimension_count", "2 or more, with dimension_sections")
 
     def check_experts(self) -> None:
         """Routed experts: used of them, in groups (`llama_model_base::load_hparams`)."""

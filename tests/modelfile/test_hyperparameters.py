@@ -28,6 +28,8 @@ SPOILED: list[tuple[str, str, str, Any, str]] = [
     ("qwen3next", "attention.value_length", "u32", 32, "key_length"),
     ("qwen3next", "rope.dimension_count", "u32", 17, "even"),
     ("qwen3next", "rope.dimension_count", "u32", 128, "at most the head's length"),
+    ("qwen3next", "rope.dimension_count", "u32", 0, "even and at most"),
+    ("qwen3next", "rope.dimension_count_swa", "u32", 0, "even and at most"),
     ("llama", "rope.dimension_count", "u32", 32, "the head's length"),
     ("qwen3next", "rope.dimension_sections", "arr[i32]", [1, 1, 1, 1, 1], "at most four"),
     ("qwen3next", "rope.dimension_sections", "arr[i32]", [0, 0, 0, 0], "not all 0"),
@@ -113,7 +115,7 @@ def of_architecture(name: str, **values: int) -> Gguf:
             lambda: of_architecture("qwen35moe", rope__dimension_count=0).set(
                 "qwen35moe.rope.dimension_sections", "arr[i32]", [11, 11, 10, 0]
             ),
-            "2 or more, with dimension_sections",
+            "even and at most the head's length",
         ),
         (lambda: of_architecture("granitehybrid", ssm__inner_size=32), "twice embedding_length"),
         (lambda: of_architecture("deepseek2"), "less than the head's length"),
