@@ -57,12 +57,25 @@ class Choice:
             raise ApiError(output.error or "the engine failed", status=output.status)
         if output.finish == "cancelled":
             raise ApiError("the server is shutting down", status=503)
+        text = self._push(output)
         self._count(output)
-        text = self._text.push(output.tokens)
         if output.finish is not None:
             text += self._text.flush()
         self._finish(output)
         return self._delta(text, output)
+
+    def _push(self, output: Output) -> str:
+        """The text that these tokens set free. Guesses that came true may go beyond a stop string:
+        what is after it leaves the output."""
+        if not self.wanted.stops:
+            return self._text.push(output.tokens)
+        text = ""
+        for n, token in enumerate(output.tokens, 1):
+            text += self._text.push([token])
+            if self._text.stop is not None:
+                output.tokens, output.logprobs = output.tokens[:n], output.logprobs[:n]
+                break
+        return text
 
     @property
     def text(self) -> str:
@@ -93,6 +106,8 @@ class Choice:
             predicted_s=time.perf_counter() - first,
             queued_s=known.queued_s,
             cache_n=known.cache_n,
+            draft_n=known.draft_n,
+            draft_n_accepted=known.draft_n_accepted,
         )
 
     def _count(self, output: Output) -> None:

@@ -19,6 +19,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9931
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 LOAD_MODES = ("auto", "mmap", "mlock", "mmap+mlock", "none")
+SPEC_TYPES = ("none", "ngram-simple")
 BACKENDS = ("auto", "cpu", "vulkan", "cuda", "metal", "hip")
 
 
@@ -32,6 +33,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_context(context)
     _add_slots(context)
     _add_prefixes(parser.add_argument_group("prefixes of prompts"))
+    _add_speculation(parser.add_argument_group("speculation"))
     add_placement(parser.add_argument_group("placement"))
     _add_http(parser.add_argument_group("HTTP"))
 
@@ -66,6 +68,9 @@ def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConf
         max_per_key=args.max_per_key,
         max_itl_ms=args.max_itl_ms,
         swa_full=args.swa_full,
+        spec_type=args.spec_type,
+        spec_size_n=args.spec_ngram_simple_size_n,
+        spec_size_m=args.spec_ngram_simple_size_m,
         load_mode=args.load_mode,
     )
 
@@ -295,6 +300,23 @@ def _add_prefixes(group: Group) -> None:
         help="folder for such states that outlives the server (default: none)",
     )
     _number(add, "", "--prefix-cache-mib", EngineConfig.prefix_cache_mib, "MiB that it may take")
+
+
+def _add_speculation(group: Group) -> None:
+    add = group.add_argument
+    add(
+        "--spec-type",
+        choices=SPEC_TYPES,
+        default="none",
+        help="guess a request's next tokens and compute them in one step with the last one; "
+        "ngram-simple: what followed the same tokens earlier in the request. Answers are the same "
+        "(default: none)",
+    )
+    _number(add, "", "--spec-ngram-simple-size-n", EngineConfig.spec_size_n, "tokens compared to "
+            "find the place; two at least must be equal", low=2)  # fmt: skip
+    _number(add, "", "--spec-ngram-simple-size-m", EngineConfig.spec_size_m, "most tokens guessed "
+            "at once; for models with a recurrent state, each costs one more state per sequence",
+            low=1)  # fmt: skip
 
 
 def add_placement(group: Group) -> None:
