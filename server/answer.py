@@ -16,12 +16,13 @@ from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from ..sampling import DEFAULT_SEED, SamplingParams
+from .auth import key_of
 from .choice import Choice, Delta
-from .client import RequestStream
 from .errors import ApiError
 from .messages import Output
 from .schemas import Generation
 from .state import Serving, serving
+from .stream import RequestStream
 from .wire import PING, event, json_response
 
 
@@ -49,10 +50,17 @@ class Run:
     """The choices of one HTTP request and the engine's stream for them."""
 
     def __init__(
-        self, server: Serving, wanted: Generation, prompts: list[list[int]], owner: str
+        self,
+        server: Serving,
+        wanted: Generation,
+        prompts: list[list[int]],
+        request: Request,
+        boundaries: tuple[int, ...] = (),
     ) -> None:
         self.wanted = wanted
-        self.stream: RequestStream = server.client.stream(owner)
+        self.stream: RequestStream = server.client.stream(_owner(request))
+        self._key = key_of(request)
+        self._boundaries = boundaries
         self._by_id: dict[int, Choice] = {}
         for prompt in prompts:
             for i in range(wanted.n):
@@ -65,13 +73,19 @@ class Run:
 
     def _submit(self, server: Serving, prompt: list[int], i: int) -> None:
         sampling = own_seed(self.wanted.sampling, i)
-        choice = Choice(len(self._by_id), prompt, self.wanted, server.pieces)
+        choice = Choice(len(self._by_id), prompt, self.wanted, server.pieces, server.all_pieces)
         id = self.stream.submit(
             prompt,
             sampling,
             max_tokens=self.wanted.max_tokens,
             n_probs=self.wanted.n_probs,
             whole=self.wanted.whole,
+            boundaries=self._boundaries,
+            cache_prompt=self.wanted.cache_prompt,
+            overflow=self.wanted.overflow,
+            n_keep=self.wanted.n_keep,
+            priority=self.wanted.priority,
+            key=self._key,
         )
         self._by_id[id] = choice
 
@@ -92,10 +106,15 @@ def own_seed(sampling: SamplingParams, i: int) -> SamplingParams:
 
 
 async def respond(
-    request: Request, wanted: Generation, prompts: list[list[int]], format: Format
+    request: Request,
+    wanted: Generation,
+    prompts: list[list[int]],
+    format: Format,
+    boundaries: tuple[int, ...] = (),
 ) -> Response:
-    """Run the prompts. Raises `ApiError` and `ServerError`."""
-    run = Run(serving(request), wanted, prompts, _owner(request))
+    """Run the prompts. `boundaries` are lengths of the prompt from which the next one is likely
+    to go on. Raises `ApiError` and `ServerError`."""
+    run = Run(serving(request), wanted, prompts, request, boundaries)
     if wanted.stream:
         return EventStream(run, format)
     async with watched(request.receive, run.stream):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .errors import ApiError, error_response
@@ -27,7 +28,16 @@ class ApiKeys:
             await response(scope, receive, send)
 
     def _knows(self, headers: Headers) -> bool:
-        given = headers.get("authorization") or headers.get("x-api-key") or ""
-        key = given.removeprefix("Bearer ").encode("latin-1")  # as headers are read
+        key = _given(headers).encode("latin-1")  # as headers are read
         # every key is compared, so that the time taken tells nothing
         return sum([hmac.compare_digest(key, known) for known in self._keys]) > 0
+
+
+def key_of(request: Request) -> str:
+    """What tells one client's requests from another's; empty if it shows no key."""
+    return _given(request.headers)
+
+
+def _given(headers: Headers) -> str:
+    given = headers.get("authorization") or headers.get("x-api-key") or ""
+    return given.removeprefix("Bearer ")

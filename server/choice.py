@@ -10,6 +10,8 @@ from .errors import ApiError
 from .messages import Output, Timings, TokenLogprob
 from .schemas import Generation
 
+DRIFT_TOKENS = 8
+"""So many tokens show where a prompt leaves what the cache holds."""
 STOP_TYPES = {"eos": "eos", "length": "limit"}
 
 
@@ -30,11 +32,19 @@ class Delta:
 class Choice:
     """The state of one output. `stop_type` is "none" while it grows."""
 
-    def __init__(self, index: int, prompt: list[int], wanted: Generation, pieces: Pieces) -> None:
+    def __init__(
+        self,
+        index: int,
+        prompt: list[int],
+        wanted: Generation,
+        pieces: Pieces,
+        all_pieces: Pieces,
+    ) -> None:
         self.index = index
         self.prompt = prompt
         self.wanted = wanted
         self._pieces = pieces
+        self._all_pieces = all_pieces
         self._text = TextStream(pieces, wanted.stops)
         self._shown: list[str] = []
         self._held_tokens: list[int] = []
@@ -54,7 +64,8 @@ class Choice:
     def feed(self, output: Output) -> Delta:
         """Take one step's news. Raises `ApiError` when the engine gave the request up."""
         if output.finish == "error":
-            raise ApiError(output.error or "the engine failed", status=output.status)
+            error = output.error or "the engine failed"
+            raise ApiError(error, status=output.status, retry_after_s=output.retry_after_s)
         if output.finish == "cancelled":
             raise ApiError("the server is shutting down", status=503)
         text = self._push(output)
@@ -99,25 +110,28 @@ class Choice:
             return replace(self._timings, predicted_n=self.n_predicted)
         first = self._first_s or time.perf_counter()
         known = self._timings or Timings(len(self.prompt), first - self._submitted_s, 0, 0.0)
-        return Timings(
-            prompt_n=known.prompt_n,
-            prompt_s=known.prompt_s,
-            predicted_n=self.n_predicted,
-            predicted_s=time.perf_counter() - first,
-            queued_s=known.queued_s,
-            cache_n=known.cache_n,
-            draft_n=known.draft_n,
-            draft_n_accepted=known.draft_n_accepted,
-        )
+        predicted_s = time.perf_counter() - first
+        return replace(known, predicted_n=self.n_predicted, predicted_s=predicted_s)
 
     def _count(self, output: Output) -> None:
         if self._first_s is None:
             self._first_s = time.perf_counter()
         self.n_predicted += len(output.tokens)
         self.slot = output.slot
-        self._timings = output.timings or self._timings
+        if output.timings is not None:
+            self._timings = replace(output.timings, cache_reason=self._reason(output.timings))
         if self.wanted.return_tokens:
             self.tokens += output.tokens
+
+    def _reason(self, timings: Timings) -> str:
+        """Why the prompt was computed, with the text at which it leaves what was there."""
+        at = timings.drift_at
+        if not timings.cache_reason or at < 0:
+            return timings.cache_reason
+        shown = self._all_pieces.join(self.prompt[at : at + DRIFT_TOKENS]).decode(
+            "utf-8", "replace"
+        )
+        return f"{timings.cache_reason} at token {at} ({shown!r})"
 
     def _finish(self, output: Output) -> None:
         if self._text.stop is not None:

@@ -44,21 +44,20 @@ def read_settings(args: argparse.Namespace) -> ServerSettings:
         model_path=str(find_model(args)),
         aliases=args.alias,
         api_keys=(*args.api_key, *args.api_key_file),
+        hang_timeout_s=args.hang_timeout,
+        overflow="shift" if args.context_shift else "stop",
         build_info=f"pannier-{version('pannier')}",
     )
 
 
 def run(config: EngineConfig, settings: ServerSettings, engine: Engine, listener: Listener) -> None:
-    """Start the engine process, load the vocabulary beside it, serve, and end both."""
+    """Start an engine, load the vocabulary beside it, serve, and end both."""
     from .. import _ffi
     from ..model import Model
-    from .process import start_engine
+    from .process import EngineStarter
     from .serve import serve
 
-    process = start_engine(config)
-    try:
+    with EngineStarter(config) as start_engine:
         _ffi.load(engine.library)
         with Model(config.model, vocab_only=True, devices=("none",)) as vocabulary:
-            asyncio.run(serve(process, vocabulary, settings, listener))
-    finally:
-        process.stop()
+            asyncio.run(serve(start_engine, vocabulary, settings, listener))

@@ -123,8 +123,9 @@ def cache_sizes(config: EngineConfig, context: Context) -> CacheSizes:
 
 
 def n_draft(context: Context, config: EngineConfig) -> int:
-    """Most guessed tokens of a request in a step."""
-    return min(config.n_draft, context.n_draft_max)
+    """Most guessed tokens of a request in a step: those of all slots fit one ubatch."""
+    n_fitting = context.n_ubatch // config.n_parallel - 1
+    return max(0, min(config.n_draft, context.n_draft_max, n_fitting))
 
 
 def notice(context: Context, config: EngineConfig) -> str:
@@ -149,7 +150,10 @@ def limits(context: Context, n_slots: int, n_draft: int = 0) -> Limits:
         n_ctx=n_ctx,
         n_ctx_seq=context.n_ctx_seq,
         n_batch=context.n_batch,
-        n_mixed=max(context.n_ubatch, n_slots + 1),
+        # each mixed step costs a pass for the tokens of those that decode: half of the steps that
+        # llama-server makes them wait for is what a prompt loses little by
+        n_mixed=max(context.n_ubatch, context.n_batch // 2, n_slots + 1),
+        n_ubatch=context.n_ubatch,
         unified=context.kv_unified,
         n_seqs=context.n_parallel,
         can_cut=context.can_cut,
@@ -186,4 +190,5 @@ def facts(model: Model, context: Context) -> dict[str, Any]:
         "kv_cell_bytes": context.kv_cell_bytes,
         "recurrent_seq_bytes": context.recurrent_seq_bytes,
         "kv_unified": context.kv_unified,
+        "can_cut": context.can_cut,
     }

@@ -34,9 +34,18 @@ TYPES = {
 class ApiError(RequestError):
     """An error with the HTTP status that tells it, and fields beside the message."""
 
-    def __init__(self, message: str, *, status: int = 400, type: str = "", **fields: Any) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        type: str = "",
+        retry_after_s: int = 0,
+        **fields: Any,
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = {"Retry-After": str(retry_after_s)} if retry_after_s else {}
         fallback = "invalid_request_error" if status < 500 else "server_error"
         self.type = type or TYPES.get(status, fallback)
         self.fields = fields
@@ -91,7 +100,7 @@ def _of_starlette(error: HTTPException) -> ApiError:
 def error_response(error: Exception) -> Response:
     """The whole response."""
     api_error = as_api_error(error)
-    headers = dict(getattr(error, "headers", None) or {})
+    headers = dict(getattr(error, "headers", None) or api_error.headers)
     return json_response({"error": api_error.body()}, api_error.status, headers)
 
 

@@ -32,6 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     context = parser.add_argument_group("context")
     add_context(context)
     _add_slots(context)
+    _add_hang_timeout(context)
     _add_prefixes(parser.add_argument_group("prefixes of prompts"))
     _add_speculation(parser.add_argument_group("speculation"))
     add_placement(parser.add_argument_group("placement"))
@@ -246,6 +247,13 @@ def add_context(group: Group) -> None:
 def _add_slots(group: Group) -> None:
     add = group.add_argument
     add(
+        "--context-shift",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="when a request's context is full, forget the older half of it and go on, instead of "
+        "ending the answer (default: end it)",
+    )
+    add(
         "-np",
         "--parallel",
         type=parallel,
@@ -272,6 +280,17 @@ def _add_slots(group: Group) -> None:
     _number(add, "", "--max-per-key", 0, "requests of one API key that run at once; 0: any number")
     _seconds(add, "--max-itl-ms", "milliseconds between two tokens of a request to aim at while "
              "prompts of others are computed; 0: prompts go in chunks of -ub")  # fmt: skip
+
+
+def _add_hang_timeout(group: Group) -> None:
+    group.add_argument(
+        "--hang-timeout",
+        type=not_negative,
+        default=600.0,
+        metavar="N",
+        help="seconds without a word from an engine that has work, after which it is killed and "
+        "another one takes over; 0: never (default: 600)",
+    )
 
 
 def _add_prefixes(group: Group) -> None:

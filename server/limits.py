@@ -21,6 +21,8 @@ class Limits:
     """Most tokens in a step while requests are decoding: bounds their pause."""
     unified: bool = True
     """One cache for all sequences, in which they can share cells."""
+    n_ubatch: int = 0
+    """Tokens that are computed at once; 0: as many as a step has."""
     n_seqs: int = 0
     """Sequences: one for each slot, the others for prefixes; 0: none beside the slots."""
     can_cut: bool = True
@@ -28,7 +30,6 @@ class Limits:
     moved on: then only the prefixes whose state was kept exist."""
     equal_chunks: bool = False
     """The memory computes sequences together only in chunks of equal length."""
-
     n_draft: int = 0
     """Most guessed tokens of a request in a step, which it can take back; 0: none."""
 

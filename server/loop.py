@@ -21,6 +21,7 @@ from .messages import (
     Output,
     Query,
     Shutdown,
+    Started,
     StepOutputs,
     Submit,
     ToEngine,
@@ -185,6 +186,8 @@ class EngineLoop:
     def step(self, plan: Plan) -> list[Output]:
         """Compute one plan. What fails costs at most the requests in it."""
         whole = self.carry_out(plan.operations)
+        if plan.started:
+            self.mailer.send(Started(tuple(running.id for running in plan.started)))
         for running in plan.started:
             self.start(running, plan)
         if not whole or not plan.chunks:

@@ -4,7 +4,8 @@ Small data classes, both ways, over one `multiprocessing` connection; no object
 is shared. The engine side may be a thread or a child process: neither side can
 tell. To the engine go `Submit`, `Cancel`, `Query` and `Shutdown`. From it come
 some `Loading`, one `Ready` or `Failed`, then one `StepOutputs` for each step that had
-something to say, and one `Answer` for each `Query`.
+something to say, one `Started` for each step that begins with new requests, and one
+`Answer` for each `Query`.
 """
 
 from __future__ import annotations
@@ -106,6 +107,14 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """These requests got a slot and are computed from now on. Sent before their first step: if
+    the engine ends in it, one of them may be why."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TokenLogprob:
     """A sampled token's log-probability and the most likely alternatives, best first."""
 
@@ -177,4 +186,4 @@ class Answer:
 
 
 ToEngine = Submit | Cancel | Query | Shutdown
-FromEngine = Loading | Ready | Failed | StepOutputs | Answer
+FromEngine = Loading | Ready | Failed | Started | StepOutputs | Answer

@@ -46,7 +46,9 @@ class Kept:
     tokens: list[int]
     seq: int = -1
     stored: Literal["", "host", "disk"] = ""
-    n_uses: int = 1
+    owner: int = 0
+    """Request that left it."""
+    n_uses: int = 0
     value: float = 0.0
 
 
@@ -93,13 +95,17 @@ class PrefixCache:
 
     def find(self, tokens: list[int]) -> Start:
         """The best place to start: at least one token is left to compute."""
-        best = self._find_on_device(tokens)
-        for kept in self.kept.values():
-            if kept.seq < 0:
-                n = self._usable(kept.tokens, tokens)
-                if n >= best.n + MIN_STORED_TOKENS:
-                    best = Start(n, kept=kept)
-        return best
+        here = self._find_on_device(tokens)
+        away = max(
+            (
+                Start(self._usable(k.tokens, tokens), kept=k)
+                for k in self.kept.values()
+                if k.seq < 0
+            ),
+            key=lambda start: start.n,
+            default=Start(),
+        )
+        return away if away.n >= here.n + MIN_STORED_TOKENS else here
 
     def _find_on_device(self, tokens: list[int]) -> Start:
         best = Start()
@@ -130,8 +136,9 @@ class PrefixCache:
 
     # ------------------------------------------------------------ keep, use
 
-    def keep(self, seq: int) -> None:
-        """A sequence has become idle: what it holds can be used again."""
+    def keep(self, seq: int, owner: int = 0, n_uses: int = 0) -> None:
+        """A sequence has become idle: what it holds can be used again. What it goes on from has
+        had its use, unless others went on from there too."""
         tokens = self.tree.tokens(seq)
         others = list(self._on_device())
         if not tokens or any(self._covers(other.tokens, tokens) for other in others):
@@ -146,8 +153,13 @@ class PrefixCache:
             kept = Kept(next(self._keys), tokens)
             self.kept[kept.key] = kept
         kept.seq = seq
+        kept.owner = owner
+        kept.n_uses = max(kept.n_uses, n_uses)
         self._by_seq[seq] = kept
         self._appraise(kept)
+        for old in self._below(kept):
+            if old.n_uses <= 1 and old.owner != owner:
+                old.value = self._clock
 
     def _covers(self, tokens: list[int], others: list[int]) -> bool:
         """Whether a sequence with these tokens serves whatever one with those does."""
@@ -179,17 +191,22 @@ class PrefixCache:
         n_saved = len(kept.tokens) - self._n_below(kept)
         n_own = self.tree.n_own(kept.seq) if kept.seq >= 0 else len(kept.tokens)
         n_bytes = max(1, self.sizes.of(n_own))
-        kept.value = self._clock + kept.n_uses * max(1, n_saved) / n_bytes
+        kept.value = self._clock + max(1, kept.n_uses) * max(1, n_saved) / n_bytes
 
     def _n_below(self, kept: Kept) -> int:
         """Length of the longest other kept prefix of this one."""
-        others = (
-            len(self._by_seq[seq].tokens)
-            for run in (self.tree.tails[kept.seq].path()[:-1] if kept.seq >= 0 else ())
+        return max((len(other.tokens) for other in self._below(kept)), default=0)
+
+    def _below(self, kept: Kept) -> list[Kept]:
+        """Kept prefixes of this one on the device."""
+        if kept.seq < 0:
+            return []
+        return [
+            self._by_seq[seq]
+            for run in self.tree.tails[kept.seq].path()[:-1]
             for seq in run.sequences
             if seq in self._by_seq and self.tree.tails[seq] is run
-        )
-        return max(others, default=0)
+        ]
 
     # ------------------------------------------------------------ give up
 

@@ -27,6 +27,8 @@ class Running:
     n_generated: int = 0
     points: list[int] = field(default_factory=list)
     """Lengths at which a copy of the state is to be kept, ascending."""
+    awaited: set[int] = field(default_factory=set)
+    """Lengths that waiting requests will start from."""
     n_failures: int = 0
     """Steps with it that failed."""
     reason: str = ""

@@ -160,7 +160,7 @@ class Scheduler:
         self.released.append(running.seq)
         self._recent.append(running.tokens)
         if running.seq in self.tree:
-            self.cache.keep(running.seq)
+            self.cache.keep(running.seq, running.id)
         return running.slot
 
     def take_released(self) -> list[int]:
@@ -192,7 +192,7 @@ class Scheduler:
                 target = self._free_sequence({running.seq})
                 if target is not None:
                     self._fork(running.seq, target, running.n_computed)
-                    self.cache.keep(target)
+                    self.cache.keep(target, running.id, n_uses=1)
 
     def _fill(self, plan: Plan) -> None:
         active = [running for running in self.running.values() if not running.is_paused]
@@ -202,13 +202,18 @@ class Scheduler:
             return
         decoding = [running for running in active if running.is_decoding]
         prefilling = [running for running in active if not running.is_decoding]
-        # where states exist only at the ends of steps, short steps let others join in time
-        short = decoding or not self.limits.can_cut
-        budget = self.n_mixed if short else self.limits.n_batch
+        budget = self.n_mixed if decoding else self._lone_budget()
         drafts = self.drafts.make(decoding, len(prefilling), budget)
         for running, draft in zip(decoding, drafts, strict=True):
             plan.chunks.append(replace(self._chunk(running, 1), draft=draft))
         self._prefill(plan, prefilling, max(1, budget - plan.n_tokens))
+
+    def _lone_budget(self) -> int:
+        """Tokens of a step of prompts alone. Where states exist only at the ends of steps, short
+        ones let others join in time."""
+        if self.limits.can_cut or not self.limits.n_ubatch:
+            return self.limits.n_batch
+        return self.limits.n_ubatch
 
     def _prefill(self, plan: Plan, prefilling: list[Running], budget: int) -> None:
         """Chunks of prompts, oldest first."""
@@ -264,8 +269,9 @@ class Scheduler:
             if running.is_paused:
                 continue
             n = min(n_common(running.tokens, tokens), len(tokens) - 1)
-            worth_it = n - start.n >= MIN_SHARED or n in running.points
+            worth_it = n - start.n >= MIN_SHARED or n in running.awaited
             if worth_it and running.n_computed < n:
+                running.awaited.add(n)
                 if not self.limits.can_cut:
                     running.add_point(n)
                 return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast, get_args
 
 from ..sampling import DEFAULT_SAMPLERS, DEFAULT_SEED, SamplingParams
 from .errors import not_supported
@@ -26,6 +26,7 @@ from .fields import (
     wrong,
 )
 from .logit_bias import read_logit_bias
+from .messages import Overflow
 from .state import Serving
 
 N_PROBS_DEFAULT = 20  # alternatives that a chat request with only `logprobs` gets
@@ -59,6 +60,8 @@ SAMPLING_NUMBERS = (
 SEED = whole("seed", -(2**63), 2**64 - 1)
 N_PREDICT = whole("n_predict", -1)
 N_PROBS = whole("n_probs", 0)
+N_KEEP = whole("n_keep", -1)
+PRIORITY = whole("priority", -1000, 1000)
 PING = whole("sse_ping_interval", -1)
 
 
@@ -122,6 +125,10 @@ class Generation:
     timings_per_token: bool
     response_fields: tuple[str, ...]
     ping_interval_s: int
+    cache_prompt: bool = True
+    overflow: Overflow = "stop"
+    n_keep: int = 0
+    priority: int = 0
 
     @property
     def whole(self) -> bool:
@@ -146,7 +153,20 @@ def read_generation(
         timings_per_token=boolean(body, "timings_per_token"),
         response_fields=strings(body, "response_fields"),
         ping_interval_s=integer(body, PING, PING_DEFAULT_S),
+        cache_prompt=boolean(body, "cache_prompt", True),
+        overflow=_overflow(body, server),
+        n_keep=integer(body, N_KEEP, 0),
+        priority=integer(body, PRIORITY, 0),
     )
+
+
+def _overflow(body: Body, server: Serving) -> Overflow:
+    """What to do when the context is full: the request's word, else the server's."""
+    wanted = text(body, "context_overflow", server.settings.overflow)
+    for known in get_args(Overflow):
+        if wanted == known:
+            return cast(Overflow, known)
+    raise wrong("context_overflow", " or ".join(map(repr, get_args(Overflow))), wanted)
 
 
 def refuse_not_yet(body: Body) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import uvicorn
@@ -16,8 +16,8 @@ from ..engine.progress import progress, say
 from ..errors import ServerError
 from .app import create_app
 from .client import EngineClient
+from .link import Engine
 from .messages import Ready
-from .process import EngineProcess
 from .state import ServerSettings, Vocabulary
 
 KEEP_ALIVE_S = 60
@@ -77,23 +77,27 @@ class HttpServer(uvicorn.Server):
 
 
 async def serve(
-    engine: EngineProcess, vocabulary: Vocabulary, settings: ServerSettings, listener: Listener
+    start_engine: Callable[[], Engine],
+    vocabulary: Vocabulary,
+    settings: ServerSettings,
+    listener: Listener,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. Raises `ServerError` if the model cannot be loaded.
+    """Serve until SIGINT or SIGTERM.
 
-    HTTP answers from the first moment on: 503 "Loading model" until it is loaded.
+    Raises `ServerError` if the model cannot be loaded, or engines end one after
+    the other. HTTP answers from the first moment on: 503 "Loading model" until
+    it is loaded.
     """
-    client = EngineClient(engine.connection)
+    client = EngineClient(start_engine, hang_timeout_s=settings.hang_timeout_s)
     http = HttpServer(_uvicorn_config(client, vocabulary, settings))
     stop = asyncio.Event()
     with _signals(stop):
         listening = asyncio.create_task(http.serve([listener.socket]))
-        loading = asyncio.create_task(_load(client, settings, listener))
+        running = asyncio.create_task(_run(client, settings, listener))
         try:
-            if await _until(stop, loading):
-                await _until(stop, listening)
+            await _until(stop, running, listening)
         finally:
-            loading.cancel()
+            running.cancel()
             await client.close()  # running streams end with an error that says so
             http.should_exit = True
             await listening
@@ -114,12 +118,13 @@ def _uvicorn_config(
     )
 
 
-async def _load(client: EngineClient, settings: ServerSettings, listener: Listener) -> None:
+async def _run(client: EngineClient, settings: ServerSettings, listener: Listener) -> None:
     with progress(f"loading {settings.model_name}") as report:
         info = await client.start(lambda fraction: report(int(100 * fraction), 100))
     if info.notice:
         say(info.notice)
     say(banner(listener.url, settings, info))
+    await client.wait_stopped()
 
 
 def banner(url: str, settings: ServerSettings, info: Ready) -> str:
@@ -134,14 +139,14 @@ def banner(url: str, settings: ServerSettings, info: Ready) -> str:
     )
 
 
-async def _until(stop: asyncio.Event, work: asyncio.Task[None]) -> bool:
-    """Wait for the work or the signal to stop. True, or what the work raised, if it ended."""
+async def _until(stop: asyncio.Event, *work: asyncio.Task[None]) -> None:
+    """Wait for the signal to stop, or the end of any work. Raises what ended the work."""
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((*work, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if work.done():
-        work.result()
-    return work.done()
+    for task in work:
+        if task.done():
+            task.result()
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ def timings_json(timings: Timings) -> dict[str, Any]:
     """Counts, milliseconds and rates; drafts only where there were any."""
     return {
         "cache_n": timings.cache_n,
+        "cache_reason": timings.cache_reason,
         "prompt_n": timings.prompt_n,
         **_rates("prompt", timings.prompt_n, timings.prompt_s),
         "predicted_n": timings.predicted_n,
@@ -160,9 +161,12 @@ def _limits_json(wanted: Generation) -> dict[str, Any]:
         "stream": wanted.stream,
         "n_probs": wanted.n_probs,
         "timings_per_token": wanted.timings_per_token,
+        "cache_prompt": wanted.cache_prompt,
+        "context_overflow": wanted.overflow,
+        "priority": wanted.priority,
         "adaptive_target": -1.0,
         "adaptive_decay": 0.9,
-        "n_keep": 0,
+        "n_keep": wanted.n_keep,
         "n_discard": 0,
         "grammar_lazy": False,
         "grammar_triggers": [],

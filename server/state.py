@@ -11,7 +11,7 @@ from fastapi import Request
 from ..sampling import SamplingParams
 from ..text import Pieces
 from .client import EngineClient
-from .messages import Ready
+from .messages import Overflow, Ready
 
 
 class ChatPrompt(Protocol):
@@ -99,7 +99,12 @@ class ServerSettings:
     api_keys: tuple[str, ...] = ()
     """Empty: no key is asked for."""
     max_body_bytes: int = 64 << 20
+    overflow: Overflow = "stop"
+    """For requests that do not say what to do when the context is full."""
     build_info: str = ""
+    hang_timeout_s: float = 120.0
+    """An engine that has work and says nothing for so long is replaced; 0: never. It answers only
+    between steps, so this has to be longer than the longest step."""
 
     @property
     def model_name(self) -> str:
@@ -126,7 +131,10 @@ class Serving:
 
     @property
     def info(self) -> Ready:
-        """What the engine said when it was ready. Raises `ServerError` before that."""
+        """What the engine said when it was ready; the last one's while the next one loads.
+
+        Raises `ServerError` before the first.
+        """
         if self.client.info is None:
             self.client.check_alive()
         assert self.client.info is not None

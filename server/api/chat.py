@@ -10,8 +10,9 @@ from fastapi import APIRouter, Request, Response
 
 from ..answer import respond
 from ..body import read_object
+from ..boundaries import prefixes, token_boundaries
 from ..choice import Choice, Delta
-from ..conversation import read_conversation
+from ..conversation import Conversation, read_conversation
 from ..prompts import check_length, tokenize
 from ..schemas import Generation, read_generation, refuse_not_yet
 from ..shapes import finish_reason
@@ -28,23 +29,39 @@ async def chat_completions(request: Request) -> Response:
     """Answer a conversation."""
     body = await read_object(request)
     server = serving(request)
-    chat = await _apply_template(body, server)
+    conversation = _read(body)
+    chat = await _apply_template(conversation, server)
     wanted = read_generation(body, server, chat=True, stops=chat.stops)
     prompt = await tokenize(chat.prompt, server.vocabulary)
     check_length(prompt, server.info.n_ctx_slot)
-    return await respond(request, wanted, [prompt], Chat(server, wanted))
+    ends = await _boundaries(conversation, chat.prompt, prompt, server)
+    return await respond(request, wanted, [prompt], Chat(server, wanted), ends)
 
 
 @router.post("/apply-template")
 async def apply_template(request: Request) -> Response:
     """The prompt that a conversation becomes."""
-    chat = await _apply_template(await read_object(request), serving(request))
+    chat = await _apply_template(_read(await read_object(request)), serving(request))
     return json_response({"prompt": chat.prompt})
 
 
-async def _apply_template(body: dict[str, Any], server: Serving) -> ChatPrompt:
+def _read(body: dict[str, Any]) -> Conversation:
     refuse_not_yet(body)
-    conversation = read_conversation(body)
+    return read_conversation(body)
+
+
+async def _boundaries(
+    conversation: Conversation, text: str, tokens: list[int], server: Serving
+) -> tuple[int, ...]:
+    """Where later prompts will go on; asked for only if the engine has to keep states for it."""
+    if server.info.facts.get("can_cut", True):
+        return ()
+    vocabulary = server.vocabulary
+    texts = await asyncio.to_thread(prefixes, vocabulary, conversation, text)
+    return token_boundaries(texts, text, tokens, server.all_pieces)
+
+
+async def _apply_template(conversation: Conversation, server: Serving) -> ChatPrompt:
     # A template is a program: a long conversation must not stall the other clients.
     return await asyncio.to_thread(
         server.vocabulary.apply_chat_template,

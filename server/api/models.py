@@ -29,7 +29,7 @@ VOCABULARY_TYPES = {  # llama.h: llama_vocab_type, by the GGUF's tokenizer.ggml.
 @router.get("/health")
 @router.get("/v1/health")
 async def health(request: Request) -> Response:
-    """Ok, or 503 with what ended the engine."""
+    """Ok, or 503 with why the engine does not answer: it loads, restarts or has ended."""
     serving(request).client.check_alive()
     return json_response({"status": "ok"})
 

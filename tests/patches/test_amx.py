@@ -1,4 +1,4 @@
-"""amx-tile-config and amx-single-block: prompts over quantised weights, on a processor with AMX."""
+"""The AMX patches: prompts over quantised weights, on a processor with AMX."""
 
 import json
 import subprocess
@@ -89,3 +89,31 @@ def test_a_prompt_dies_without_the_patches(unpatched_engine, tmp_path):
         check=False,
     )
     assert result.returncode < 0
+
+DEMO = Path(__file__).parents[2] / "convert" / "demo" / "pannier-demo.gguf"
+SEQUENCES = """
+import json, sys
+import numpy as np
+import pannier
+
+tokens = [100 + 7 * i for i in range(20)]
+with pannier.Model(sys.argv[1]) as model:
+    rows = {}
+    for n in (1, 12):
+        with model.context(n_ctx=1024, n_parallel=n, n_outputs_max=20 * n, n_threads=2) as context:
+            batch = pannier.Batch()
+            for seq_id in range(n):
+                batch.add(seq_id, tokens, logits=True)
+            context.step(batch)
+            rows[n] = [context.logits(20 * i + 19) for i in range(n)]
+    [alone] = rows[1]
+    differences = [np.linalg.norm(row - alone) / np.linalg.norm(alone) for row in rows[12]]
+    print(json.dumps([float(difference) for difference in differences]))
+"""
+
+
+def test_sequences_of_a_quantised_hybrid_say_what_each_says_alone(cpu_engine):
+    """Twelve of them: without the patch the process dies."""
+    differences = json.loads(run_python(cpu_engine, SEQUENCES, str(DEMO)))
+    assert len(differences) == 12
+    assert max(differences) < 0.05  # the noise of 8-bit activations; wrong products are above 0.3

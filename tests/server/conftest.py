@@ -2,7 +2,8 @@
 
 The fake runs in a thread behind a real pipe, as the engine loop does in tests
 of its own. What it answers to a prompt is a list of steps, each a list of
-tokens; `hold` makes it step only when told to.
+tokens; `hold` makes it step only when told to. It can be ended at any moment;
+the server then starts another, as it does with a process.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ from pannier.server.messages import (
     Query,
     Ready,
     Shutdown,
+    Started,
     StepOutputs,
     Submit,
     Timings,
     TokenLogprob,
 )
+from pannier.server.process import Ending
 from pannier.server.state import ServerSettings
 
 BOS, EOS = 256, 257
@@ -123,6 +126,14 @@ def endless(submit: Submit) -> Iterator[list[int]]:
     return ([ord("x")] for _ in itertools.count())
 
 
+def after(reply: Iterator[list[int]], n: int) -> Iterator[list[int]]:
+    """What follows the first n tokens."""
+    for tokens in reply:
+        rest, n = tokens[n:], max(0, n - len(tokens))
+        if rest or not tokens:
+            yield rest
+
+
 @dataclass
 class Running:
     submit: Submit
@@ -138,11 +149,15 @@ class FakeEngine:
     reply: Reply
     hold: bool = False
     fail_at_start: str = ""
+    may_load: threading.Event | None = None
+    mute: bool = False
+    """Takes messages and says nothing, like a process that was stopped."""
     seen: list[Any] = field(default_factory=list)
     n_steps: int = 0
 
     def __post_init__(self) -> None:
         self._running: dict[int, Running] = {}
+        self._ending = False
         self._allowed = threading.Semaphore(0)
         self._outputs: list[Output] = []
         self._thread = threading.Thread(target=self._loop, daemon=True)
@@ -157,6 +172,11 @@ class FakeEngine:
         self._thread.join(10)
         assert not self._thread.is_alive()
 
+    def end(self) -> None:
+        """End between two steps, with no word to the other side."""
+        self._ending = True
+        self.stop()
+
     def of(self, kind: type) -> list[Any]:
         """The messages of this kind that came so far."""
         return [message for message in self.seen if isinstance(message, kind)]
@@ -166,21 +186,26 @@ class FakeEngine:
             self.connection.send(Failed(self.fail_at_start))
             self.connection.close()
             return
+        if self.may_load is not None:
+            self.may_load.wait(60)
         facts = {"ftype": "Q8_0"}
-        self.connection.send(Ready(256, N_CTX_SLOT, N_SLOTS, 32, 0.0, facts))
         with contextlib.suppress(EOFError, OSError):
+            self.connection.send(Ready(256, N_CTX_SLOT, N_SLOTS, 32, 0.0, facts))
             while self._receive():
                 self._step()
         self.connection.close()
 
     def _receive(self) -> bool:
+        if self._ending:
+            return False
         busy = bool(self._running) and not self.hold
         while self.connection.poll(0 if busy else 0.002):
             message = self.connection.recv()
             self.seen.append(message)
             if isinstance(message, Shutdown):
                 return False
-            self._take(message)
+            if not self.mute:
+                self._take(message)
             busy = True
         return True
 
@@ -191,7 +216,9 @@ class FakeEngine:
                 reply.id = message.id
                 self._outputs.append(reply)
             else:
-                self._running[message.id] = Running(message, iter(reply))
+                n = len(message.generated)
+                self._running[message.id] = Running(message, after(iter(reply), n), n)
+                self.connection.send(Started((message.id,)))
         elif isinstance(message, Cancel):
             if self._running.pop(message.id, None):
                 self._outputs.append(Output(message.id, finish="cancelled"))
@@ -237,31 +264,80 @@ class FakeEngine:
 
 
 @dataclass
+class FakeChild:
+    """A fake engine as the server sees the process that it started."""
+
+    connection: Connection
+    engine: FakeEngine
+    ending: Ending
+
+    def kill(self) -> None:
+        self.engine.end()
+
+    def bury(self) -> Ending:
+        self.connection.close()
+        self.engine.end()
+        return self.ending
+
+
+@dataclass
+class FakeEngines:
+    """Starts one fake engine after the other."""
+
+    reply: Reply
+    hold: bool = False
+    fail_at_start: str = ""
+    may_load: threading.Event = field(default_factory=threading.Event)
+    ending: Ending = field(default_factory=lambda: Ending("by SIGKILL"))
+    started: list[FakeEngine] = field(default_factory=list)
+    children: list[FakeChild] = field(default_factory=list)
+
+    def __call__(self) -> FakeChild:
+        ours, theirs = Pipe(duplex=True)
+        engine = FakeEngine(theirs, self.reply, self.hold, self.fail_at_start, self.may_load)
+        self.started.append(engine)
+        self.children.append(FakeChild(ours, engine, self.ending))
+        return self.children[-1]
+
+    def close(self) -> None:
+        for child in self.children:
+            child.bury()
+
+
+@dataclass
 class World:
     app: FastAPI
     http: httpx.AsyncClient
-    engine: FakeEngine
+    engines: FakeEngines
     client: EngineClient
+
+    @property
+    def engine(self) -> FakeEngine:
+        """The last one that was started."""
+        return self.engines.started[-1]
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    reply: Reply | list[list[int]], *, hold: bool = False, **settings: Any
+    reply: Reply | list[list[int]],
+    *,
+    hold: bool = False,
+    hang_timeout_s: float = 0,
+    **settings: Any,
 ) -> AsyncIterator[World]:
     """The whole HTTP side in this event loop, on a fake engine."""
-    ours, theirs = Pipe(duplex=True)
     answer = reply if callable(reply) else lambda submit: reply
-    engine = FakeEngine(theirs, answer, hold)
-    client = EngineClient(ours)
+    engines = FakeEngines(answer, hold)
+    engines.may_load.set()
+    client = EngineClient(engines, hang_timeout_s=hang_timeout_s)
     await client.start()
     vocabulary = settings.pop("vocabulary", None) or FakeVocabulary()
     app = create_app(client, vocabulary, ServerSettings(model_path="dir/m.gguf", **settings))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-        yield World(app, http, engine, client)
+        yield World(app, http, engines, client)
     await client.close()
-    ours.close()
-    engine.stop()
+    engines.close()
 
 
 def events(body: bytes) -> list[Any]:

@@ -288,7 +288,13 @@ def test_the_openai_client(server: Server) -> None:
         )
         text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
         assert text == choice.message.content
-        assert chunks[-1].usage == whole.usage
+        usage = chunks[-1].usage
+        assert usage is not None
+        assert usage.completion_tokens == whole.usage.completion_tokens
+        assert usage.prompt_tokens == whole.usage.prompt_tokens
+        details = usage.prompt_tokens_details
+        assert details is not None
+        assert 0 < (details.cached_tokens or 0) < usage.prompt_tokens
         with pytest.raises(openai.BadRequestError, match="temperature"):
             client.chat.completions.create(
                 model=model.id, messages=question, temperature=cast(Any, "hot")

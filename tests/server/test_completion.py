@@ -52,6 +52,7 @@ def test_whole() -> None:
         "tokens_cached": 8,
         "timings": {
             "cache_n": 2,
+            "cache_reason": "",
             "prompt_n": 1,
             "prompt_ms": 250.0,
             "prompt_per_token_ms": 250.0,

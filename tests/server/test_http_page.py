@@ -239,6 +239,7 @@ def test_examples_and_reports_of_a_real_server(cpu_engine: Engine) -> None:
                 assert answer.status == 200
                 assert answer.read()
         memory, slots = asyncio.run(reports(server))
+    memory["clients"] = [row for row in memory["clients"] if row["id"] is not None]
     shown = example("## GET /memory")
     allocated = shown.pop("allocated"), memory.pop("allocated")
     assert all(sum(row.values()) == shown["total_bytes"] for row in allocated[:1])

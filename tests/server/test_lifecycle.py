@@ -1,18 +1,21 @@
-"""Clients that leave, engines that die, pings on silent streams."""
+"""Clients that leave, servers that stop, pings on silent streams."""
 
 from __future__ import annotations
 
 import asyncio
 from multiprocessing import Pipe
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from pannier.errors import ServerError
+from pannier.sampling import SamplingParams
 from pannier.server.client import EngineClient
-from pannier.server.messages import Cancel, Submit
+from pannier.server.link import Engine
+from pannier.server.messages import Cancel, Ready, Submit
 
-from .conftest import FakeEngine, Visitor, World, endless, events, serving, steps
+from .conftest import FakeEngines, Visitor, World, endless, events, serving, steps
 
 PATHS = ["/completion", "/v1/completions", "/v1/chat/completions"]
 
@@ -108,49 +111,16 @@ def test_a_silent_stream_is_pinged() -> None:
     asyncio.run(run())
 
 
-def test_the_engine_dies() -> None:
-    """Running requests end with an error, the rest get 503, and /health says so."""
-
-    async def run() -> None:
-        async with serving(endless, hold=True) as world:
-            whole = asyncio.create_task(world.http.post("/completion", json=body(False)))
-            stream = Visitor(world.app, "/v1/chat/completions", body(True))
-            await until_submitted(world, 2)
-            world.engine.step()
-            for _ in range(2):
-                await stream.sent.get()
-            world.engine.connection.close()
-
-            answer = await whole
-            assert answer.status_code == 503
-            assert answer.json()["error"]["type"] == "unavailable_error"
-            await stream.task
-            last = b""
-            while not stream.sent.empty():
-                last += (await stream.sent.get())["body"]
-            error = events(last)[-1]["error"]
-            assert error["code"] == 503
-            assert "engine stopped" in error["message"]
-
-            for path in ("/health", "/slots", "/memory"):
-                assert (await world.http.get(path)).status_code == 503
-            answer = await world.http.post("/completion", json=body(True))
-            assert answer.status_code == 503
-
-    asyncio.run(run())
-
-
 def test_the_engine_cannot_start() -> None:
     async def run() -> None:
-        ours, theirs = Pipe(duplex=True)
-        engine = FakeEngine(theirs, lambda submit: [], fail_at_start="no such file: m.gguf")
-        client = EngineClient(ours)
+        engines = FakeEngines(lambda submit: [], fail_at_start="no such file: m.gguf")
+        client = EngineClient(engines)
         with pytest.raises(ServerError, match=r"no such file: m\.gguf"):
             await client.start()
         assert not client.alive
         await client.close()
-        engine.stop()
-        ours.close()
+        assert len(engines.started) == 1
+        engines.close()
 
     asyncio.run(run())
 
@@ -175,12 +145,9 @@ def test_a_long_prompt_does_not_stall_the_loop() -> None:
 
     async def run() -> None:
         ours, theirs = Pipe(duplex=True)
-        client = EngineClient(ours)
+        client = EngineClient(lambda: cast(Engine, SimpleNamespace(connection=ours, kill=None)))
         starting = asyncio.create_task(client.start())
         await asyncio.sleep(0)
-        from pannier.sampling import SamplingParams
-        from pannier.server.messages import Ready
-
         theirs.send(Ready(10**6, 10**6, 1, 32, 0.0))
         await starting
         with client.stream() as stream:

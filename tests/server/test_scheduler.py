@@ -16,7 +16,7 @@ from pannier.server.scheduler import SampledToken, Scheduler
 from tests.server.memory_model import EOG, N_VOCAB, MemoryModel, answer, step
 
 ATTENTION = Limits(n_slots=4, n_ctx=1024, n_ctx_seq=1024, n_batch=64, n_mixed=32, n_seqs=8)
-HYBRID = replace(ATTENTION, can_cut=False, equal_chunks=True)
+HYBRID = replace(ATTENTION, can_cut=False, equal_chunks=True, n_ubatch=32)
 SPLIT = replace(ATTENTION, unified=False, n_seqs=4, n_ctx=4096)
 
 
@@ -120,7 +120,7 @@ def test_whoever_measures_steps_can_make_prefill_give_way():
 
 
 def test_prompts_of_unequal_length_do_not_share_a_step_where_that_costs_a_pass():
-    memory, scheduler = world(replace(HYBRID, n_mixed=64))
+    memory, scheduler = world(replace(HYBRID, n_ubatch=64))
     for id, n in ((1, 20), (2, 30), (3, 10), (4, 20)):
         scheduler.submit(request(id, prompt_of(id, n)))
     assert shape(step(memory, scheduler)[0]) == [(1, 20, True), (2, 20, False), (4, 20, True)]
@@ -540,13 +540,18 @@ def test_guesses_take_their_place_in_the_step_before_prompts_do():
 
 def test_a_hybrid_guesses_nothing_beside_prompts_and_equally_much_otherwise():
     memory, scheduler = world(replace(HYBRID_DRAFTS, n_mixed=64), period=1)
-    scheduler.submit(request(1, [7] * 20, 100))
-    scheduler.submit(request(2, [8] * 20, 100))
+    scheduler.submit(request(1, [7] * 16, 100))
+    scheduler.submit(request(2, [8] * 16, 100))
     step(memory, scheduler)
     scheduler.submit(request(3, prompt_of(3, 60), 100))
     plan, _ = step(memory, scheduler)
     assert guesses(plan) == {1: 0, 2: 0, 3: 0}
-    assert guesses(step(memory, scheduler)[0]) == {1: 4, 2: 4, 3: 4}
+    seen = set()
+    while not scheduler.is_idle:
+        lengths = set(guesses(step(memory, scheduler)[0]).values())
+        assert len(lengths) == 1
+        seen |= lengths
+    assert 4 in seen
 
 
 def test_a_sequence_that_could_not_go_back_is_computed_again_without_guesses():

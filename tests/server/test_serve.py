@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
@@ -23,12 +23,12 @@ import pytest
 from pannier.engine import Engine
 from pannier.errors import ServerError
 from pannier.server.messages import Failed, Loading, Ready
-from pannier.server.process import EngineProcess
+from pannier.server.process import Ending
 from pannier.server.serve import Address, Listener, banner, serve
 from pannier.server.state import ServerSettings
 
 from ..conftest import engine_environment
-from .conftest import FakeEngine, FakeVocabulary, endless, events
+from .conftest import FakeEngine, FakeEngines, FakeVocabulary, endless, events
 
 SETTINGS = ServerSettings(model_path="m.gguf")
 READY = Ready(n_ctx=256, n_ctx_slot=64, n_slots=4, n_batch=32, load_seconds=1.0)
@@ -36,17 +36,25 @@ TINY = Path(__file__).parents[1] / "data" / "qwen35moe-rollback.gguf"
 
 
 @dataclass
-class Pipes:
-    """What `serve` uses of an engine process."""
+class Child:
+    """An engine of which the test is the other end."""
 
     connection: Connection
+    ending: Ending
+
+    def kill(self) -> None:
+        raise AssertionError("nothing hangs here")
+
+    def bury(self) -> Ending:
+        self.connection.close()
+        return self.ending
 
 
 @contextmanager
-def listening() -> Iterator[tuple[Listener, EngineProcess, Connection]]:
+def listening(ending: str = "by SIGKILL") -> Iterator[tuple[Listener, Child, Connection]]:
     ours, theirs = Pipe(duplex=True)
     with Listener(Address("127.0.0.1", 0)) as listener, ours, theirs:
-        yield listener, cast(EngineProcess, Pipes(ours)), theirs
+        yield listener, Child(ours, Ending(ending, "last\nwords")), theirs
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -65,21 +73,23 @@ def test_a_signal_ends_streams_and_server(number: signal.Signals) -> None:
         return events(b"".join(parts))[-1]
 
     async def run() -> None:
-        with listening() as (listener, process, theirs):
+        with listening() as (listener, child, theirs):
             engine = FakeEngine(theirs, endless)
             visiting = asyncio.create_task(visit(listener.url))
-            await serve(process, FakeVocabulary(), SETTINGS, listener)
+            await serve(lambda: child, FakeVocabulary(), SETTINGS, listener)
             assert (await visiting)["error"]["message"] == "the server is shutting down"
-            process.connection.close()
-            engine.stop()
+            child.bury()
+            engine.end()
 
     asyncio.run(run())
 
 
 def test_loading_is_told_and_can_be_ended(capsys: pytest.CaptureFixture[str]) -> None:
     async def run() -> None:
-        with listening() as (listener, process, theirs):
-            serving = asyncio.create_task(serve(process, FakeVocabulary(), SETTINGS, listener))
+        with listening() as (listener, child, theirs):
+            serving = asyncio.create_task(
+                serve(lambda: child, FakeVocabulary(), SETTINGS, listener)
+            )
             theirs.send(Loading(0.5))
             async with httpx.AsyncClient(base_url=listener.url) as http:
                 for path in ("/health", "/v1/models"):
@@ -96,12 +106,54 @@ def test_loading_is_told_and_can_be_ended(capsys: pytest.CaptureFixture[str]) ->
     assert "serves" not in capsys.readouterr().err
 
 
+def test_a_signal_ends_a_server_that_waits_for_an_engine() -> None:
+    async def visit(url: str, engines: FakeEngines) -> Any:
+        async with httpx.AsyncClient(base_url=url) as http:
+            while (await http.get("/health")).status_code != 200:
+                await asyncio.sleep(0.01)
+            engines.may_load.clear()
+            await asyncio.to_thread(engines.started[0].end)
+            while (await http.get("/health")).status_code == 200:
+                await asyncio.sleep(0.01)
+            body = {"prompt": "a", "stream": True, "sse_ping_interval": 1}
+            async with http.stream("POST", "/completion", json=body) as answer:
+                parts = answer.aiter_bytes()
+                assert await anext(parts) == b":\n\n"  # it waits, and is pinged
+                os.kill(os.getpid(), signal.SIGTERM)
+                return events(b"".join([part async for part in parts]))[-1]
+
+    async def run() -> None:
+        engines = FakeEngines(endless)
+        engines.may_load.set()
+        with Listener(Address("127.0.0.1", 0)) as listener:
+            visiting = asyncio.create_task(visit(listener.url, engines))
+            await serve(engines, FakeVocabulary(), SETTINGS, listener)
+            assert (await visiting)["error"]["message"] == "the server is shutting down"
+        engines.may_load.set()
+        engines.close()
+
+    asyncio.run(run())
+
+
 def test_a_failed_load_ends_the_server() -> None:
     async def run() -> None:
-        with listening() as (listener, process, theirs):
+        with listening() as (listener, child, theirs):
             theirs.send(Failed("m.gguf is not a GGUF file"))
+            theirs.close()
             with pytest.raises(ServerError, match=r"m\.gguf is not a GGUF file"):
-                await serve(process, FakeVocabulary(), SETTINGS, listener)
+                await serve(lambda: child, FakeVocabulary(), SETTINGS, listener)
+
+    asyncio.run(run())
+
+
+def test_an_engine_that_dies_while_it_loads_ends_the_server_with_its_last_words() -> None:
+    async def run() -> None:
+        with listening("by SIGABRT") as (listener, child, theirs):
+            theirs.send(Loading(0.5))
+            theirs.close()
+            message = r"the engine ended by SIGABRT while it loaded the model.*\nlast\nwords$"
+            with pytest.raises(ServerError, match=message):
+                await serve(lambda: child, FakeVocabulary(), SETTINGS, listener)
 
     asyncio.run(run())
 
