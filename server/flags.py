@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -39,13 +40,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     _add_http(parser.add_argument_group("HTTP"))
 
 
-def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
-    """The engine's part of the arguments."""
+def read_common(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
+    """Model, context and placement: what `pannier chat` has flags for too."""
     return EngineConfig(
         model=model,
         engine=engine,
         n_ctx=args.ctx_size,
-        n_parallel=EngineConfig.n_parallel if args.parallel == -1 else args.parallel,
         n_batch=args.batch_size,
         n_ubatch=args.ubatch_size,
         n_threads=args.threads,
@@ -59,6 +59,16 @@ def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConf
         cache_type_k=args.cache_type_k,
         cache_type_v=args.cache_type_v,
         flash_attn=args.flash_attn,
+        swa_full=args.swa_full,
+        load_mode=args.load_mode,
+    )
+
+
+def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
+    """The engine's part of the arguments of `pannier serve`."""
+    return replace(
+        read_common(args, model, engine),
+        n_parallel=EngineConfig.n_parallel if args.parallel == -1 else args.parallel,
         kv_unified=args.kv != "split",
         n_prefixes=args.prefix_sequences,
         cache_ram_mib=args.cache_ram,
@@ -68,11 +78,9 @@ def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConf
         queue_timeout_s=args.queue_timeout,
         max_per_key=args.max_per_key,
         max_itl_ms=args.max_itl_ms,
-        swa_full=args.swa_full,
         spec_type=args.spec_type,
         spec_size_n=args.spec_ngram_simple_size_n,
         spec_size_m=args.spec_ngram_simple_size_m,
-        load_mode=args.load_mode,
     )
 
 
