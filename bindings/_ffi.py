@@ -18,7 +18,7 @@ from . import errors
 
 ABI_VERSION = 1
 
-OUTPUT_NONE, OUTPUT_SAMPLE, OUTPUT_LOGITS = 0, 1, 2
+OUTPUT_NONE, OUTPUT_SAMPLE, OUTPUT_LOGITS, OUTPUT_DRAFT = 0, 1, 2, 3
 
 LOG_CALLBACK = c.CFUNCTYPE(None, c.c_int, c.c_char_p, c.c_void_p)
 PROGRESS_CALLBACK = c.CFUNCTYPE(c.c_bool, c.c_float, c.c_void_p)
@@ -150,6 +150,7 @@ class context_info(Struct):
         ("recurrent_seq_bytes", c.c_uint64),
         ("window_seq_bytes", c.c_uint64),
         ("can_cut", c.c_int32),
+        ("n_draft_max", c.c_int32),
     ]
 
 
@@ -174,6 +175,8 @@ class step(Struct):
         ("logprobs", _F32P),
         ("top_tokens", _I32P),
         ("top_logprobs", _F32P),
+        ("n_lost", c.c_int32),
+        ("lost", _I32P),
         ("decode_us", c.c_int64),
         ("sample_us", c.c_int64),
     ]

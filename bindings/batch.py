@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ._ffi import OUTPUT_LOGITS, OUTPUT_NONE, OUTPUT_SAMPLE
+from ._ffi import OUTPUT_DRAFT, OUTPUT_LOGITS, OUTPUT_NONE, OUTPUT_SAMPLE
 
 __all__ = ["Batch", "Sampled", "StepResult"]
 
@@ -22,19 +22,30 @@ class Batch:
         return len(self.tokens)
 
     def add(
-        self, seq_id: int, tokens: Sequence[int], *, sample: bool = False, logits: bool = False
+        self,
+        seq_id: int,
+        tokens: Sequence[int],
+        *,
+        sample: bool = False,
+        logits: bool = False,
+        draft: Sequence[int] = (),
     ) -> None:
         """Append tokens of one sequence.
 
         Args:
             sample: sample the next token after the last of them.
             logits: keep the logits of all of them for `Context.logits`.
+            draft: guesses of the tokens to be sampled. Those that come true are in the sequence
+                after the step, and one more token is sampled for each; the others leave no trace.
         """
         self.tokens.extend(tokens)
         self.seq_ids.extend([seq_id] * len(tokens))
         self.outputs.extend([OUTPUT_LOGITS if logits else OUTPUT_NONE] * len(tokens))
         if sample and tokens:
             self.outputs[-1] = OUTPUT_SAMPLE
+            self.tokens.extend(draft)
+            self.seq_ids.extend([seq_id] * len(draft))
+            self.outputs.extend([OUTPUT_DRAFT] * len(draft))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +70,5 @@ class StepResult:
     sampled: list[Sampled]
     decode_us: int
     sample_us: int
+    lost: list[int] = field(default_factory=list)
+    """Sequences that are empty now: rejected guesses could not be taken out of their state."""

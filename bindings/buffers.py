@@ -10,20 +10,25 @@ from .errors import ArgumentError
 
 
 class StepBuffers:
-    """Room for a batch of `n_batch` tokens and the samples of `n_seq_max` sequences."""
+    """Room for a batch of `n_batch` tokens and `n_outputs_max` samples."""
 
-    def __init__(self, n_batch: int, n_seq_max: int) -> None:
+    def __init__(self, n_batch: int, n_outputs_max: int) -> None:
         self.tokens = _ffi.int32s_of(n_batch)
         self.seq_ids = _ffi.int32s_of(n_batch)
         self.outputs = _ffi.int8s_of(n_batch)
         self.batch = _ffi.batch(tokens=self.tokens, seq_ids=self.seq_ids, outputs=self.outputs)
         self.n_batch = n_batch
-        self.capacity = max(n_seq_max, 1)
+        self.capacity = max(n_outputs_max, 1)
         self.rows = _ffi.int32s_of(self.capacity)
         self.sampled = _ffi.int32s_of(self.capacity)
         self.logprobs = _ffi.float32s_of(self.capacity)
+        self.lost = _ffi.int32s_of(self.capacity)
         self.step = _ffi.step(
-            capacity=self.capacity, rows=self.rows, tokens=self.sampled, logprobs=self.logprobs
+            capacity=self.capacity,
+            rows=self.rows,
+            tokens=self.sampled,
+            logprobs=self.logprobs,
+            lost=self.lost,
         )
         self._resize_top(0)
 
@@ -62,7 +67,7 @@ class StepBuffers:
                 zip(self.rows[:n], self.sampled[:n], self.logprobs[:n], strict=True)
             )
         ]
-        return StepResult(sampled, step.decode_us, step.sample_us)
+        return StepResult(sampled, step.decode_us, step.sample_us, list(self.lost[: step.n_lost]))
 
     def _top(self, index: int) -> tuple[tuple[int, float], ...]:
         start, end = index * self.n_top, (index + 1) * self.n_top

@@ -130,7 +130,7 @@ class Context(Owner):
         info = _ffi.context_info()
         self._lib.check(self._lib.context_get_info(handle, _ffi.byref(info)))
         self._info = info
-        self._buffers = StepBuffers(info.n_batch, info.n_seq_max)
+        self._buffers = StepBuffers(info.n_batch, min(info.n_outputs_max, info.n_batch))
 
     @property
     def handle(self) -> _ffi.Handle:
@@ -175,6 +175,12 @@ class Context(Owner):
     def n_rs_seq(self) -> int:
         """Tokens of rollback; 0 where the architecture has none, whatever was asked."""
         return int(self._info.n_rs_seq)
+
+    @property
+    def n_draft_max(self) -> int:
+        """Most guessed tokens of a sequence in a step of at most n_ubatch tokens, all sequences
+        in it having equally many where there is a recurrent state; 0: its state cannot go back."""
+        return int(self._info.n_draft_max)
 
     @property
     def kv_unified(self) -> bool:

@@ -68,12 +68,25 @@ class Choice:
             raise ApiError(error, status=output.status, retry_after_s=output.retry_after_s)
         if output.finish == "cancelled":
             raise ApiError("the server is shutting down", status=503)
+        text = self._push(output)
         self._count(output)
-        text = self._text.push(output.tokens)
         if output.finish is not None:
             text += self._text.flush()
         self._finish(output)
         return self._delta(text, output)
+
+    def _push(self, output: Output) -> str:
+        """The text that these tokens set free. Guesses that came true may go beyond a stop string:
+        what is after it leaves the output."""
+        if not self.wanted.stops:
+            return self._text.push(output.tokens)
+        text = ""
+        for n, token in enumerate(output.tokens, 1):
+            text += self._text.push([token])
+            if self._text.stop is not None:
+                output.tokens, output.logprobs = output.tokens[:n], output.logprobs[:n]
+                break
+        return text
 
     @property
     def text(self) -> str:

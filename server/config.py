@@ -50,6 +50,20 @@ class EngineConfig:
     """Most requests of one client at once; 0: any number."""
     max_itl_ms: float = 0.0
     """Target for the time between two tokens of a request while prompts are computed; 0: none."""
+    spec_type: str = "none"
+    """Where guesses of the next tokens come from: "none" or "ngram-simple", the request itself."""
+    spec_size_n: int = 4
+    """Tokens that are compared."""
+    spec_size_m: int = 8
+    """Most tokens that are guessed at once. A recurrent state costs so many more."""
     swa_full: bool = False
     load_mode: str = "auto"
     """"auto", "mmap", "mlock", "mmap+mlock" or "none"."""
+
+    @property
+    def n_draft(self) -> int:
+        """Most guessed tokens of a request in a step. All slots' together fit one ubatch."""
+        if self.spec_type == "none":
+            return 0
+        n_ubatch = min(self.n_ubatch, self.n_batch, self.n_ctx or self.n_ubatch)
+        return max(0, min(self.spec_size_m, n_ubatch // self.n_parallel - 2))

@@ -77,9 +77,9 @@ def make_loop(
     """The loop of a context, with the states that earlier processes left for it."""
     store = open_store(config, context)
     scheduler = Scheduler(
-        limits(context, config.n_parallel),
+        limits(context, config.n_parallel, n_draft(context, config)),
         model.eog_tokens,
-        Policy(config.max_queue, config.max_per_key),
+        Policy(config.max_queue, config.max_per_key, n_gram=config.spec_size_n),
         cache_sizes(config, context),
     )
     if scheduler.cache.sizes.disk_bytes:
@@ -115,13 +115,34 @@ def open_store(config: EngineConfig, context: Context) -> StateStore:
 def cache_sizes(config: EngineConfig, context: Context) -> CacheSizes:
     return CacheSizes(
         cell_bytes=context.kv_cell_bytes,
-        state_bytes=context.recurrent_seq_bytes + context.window_seq_bytes,
+        state_bytes=context.recurrent_seq_bytes // (1 + context.n_rs_seq)
+        + context.window_seq_bytes,
         host_bytes=config.cache_ram_mib << 20,
         disk_bytes=config.prefix_cache_mib << 20 if config.prefix_cache_dir else 0,
     )
 
 
-def limits(context: Context, n_slots: int) -> Limits:
+def n_draft(context: Context, config: EngineConfig) -> int:
+    """Most guessed tokens of a request in a step: those of all slots fit one ubatch."""
+    n_fitting = context.n_ubatch // config.n_parallel - 1
+    return max(0, min(config.n_draft, context.n_draft_max, n_fitting))
+
+
+def notice(context: Context, config: EngineConfig) -> str:
+    """What the operator asked for and does not get."""
+    if config.spec_type == "none" or n_draft(context, config):
+        return ""
+    if config.n_draft:
+        reason = "llama.cpp cannot take wrong guesses out of this model's state"
+    else:
+        reason = (
+            f"-c {config.n_ctx}, -b {config.n_batch} and -ub {config.n_ubatch} "
+            f"leave no room for guesses of {config.n_parallel} slots"
+        )
+    return f"--spec-type {config.spec_type} is off: {reason}"
+
+
+def limits(context: Context, n_slots: int, n_draft: int = 0) -> Limits:
     # a model without a KV cache has no cells to run out of
     n_ctx = context.n_ctx if context.kv_cell_bytes else context.n_ctx_seq * context.n_parallel
     return Limits(
@@ -137,6 +158,7 @@ def limits(context: Context, n_slots: int) -> Limits:
         n_seqs=context.n_parallel,
         can_cut=context.can_cut,
         equal_chunks=context.has_recurrent,
+        n_draft=n_draft,
     )
 
 
@@ -148,6 +170,7 @@ def ready(model: Model, context: Context, config: EngineConfig, load_seconds: fl
         n_batch=context.n_batch,
         load_seconds=load_seconds,
         facts=facts(model, context),
+        notice=notice(context, config),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +20,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9931
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 LOAD_MODES = ("auto", "mmap", "mlock", "mmap+mlock", "none")
+SPEC_TYPES = ("none", "ngram-simple")
 BACKENDS = ("auto", "cpu", "vulkan", "cuda", "metal", "hip")
 
 
@@ -33,17 +35,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     _add_slots(context)
     _add_hang_timeout(context)
     _add_prefixes(parser.add_argument_group("prefixes of prompts"))
+    _add_speculation(parser.add_argument_group("speculation"))
     add_placement(parser.add_argument_group("placement"))
     _add_http(parser.add_argument_group("HTTP"))
 
 
-def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
-    """The engine's part of the arguments."""
+def read_common(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
+    """Model, context and placement: what `pannier chat` has flags for too."""
     return EngineConfig(
         model=model,
         engine=engine,
         n_ctx=args.ctx_size,
-        n_parallel=EngineConfig.n_parallel if args.parallel == -1 else args.parallel,
         n_batch=args.batch_size,
         n_ubatch=args.ubatch_size,
         n_threads=args.threads,
@@ -57,6 +59,16 @@ def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConf
         cache_type_k=args.cache_type_k,
         cache_type_v=args.cache_type_v,
         flash_attn=args.flash_attn,
+        swa_full=args.swa_full,
+        load_mode=args.load_mode,
+    )
+
+
+def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
+    """The engine's part of the arguments of `pannier serve`."""
+    return replace(
+        read_common(args, model, engine),
+        n_parallel=EngineConfig.n_parallel if args.parallel == -1 else args.parallel,
         kv_unified=args.kv != "split",
         n_prefixes=args.prefix_sequences,
         cache_ram_mib=args.cache_ram,
@@ -66,8 +78,9 @@ def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConf
         queue_timeout_s=args.queue_timeout,
         max_per_key=args.max_per_key,
         max_itl_ms=args.max_itl_ms,
-        swa_full=args.swa_full,
-        load_mode=args.load_mode,
+        spec_type=args.spec_type,
+        spec_size_n=args.spec_ngram_simple_size_n,
+        spec_size_m=args.spec_ngram_simple_size_m,
     )
 
 
@@ -314,6 +327,23 @@ def _add_prefixes(group: Group) -> None:
         help="folder for such states that outlives the server (default: none)",
     )
     _number(add, "", "--prefix-cache-mib", EngineConfig.prefix_cache_mib, "MiB that it may take")
+
+
+def _add_speculation(group: Group) -> None:
+    add = group.add_argument
+    add(
+        "--spec-type",
+        choices=SPEC_TYPES,
+        default="none",
+        help="guess a request's next tokens and compute them in one step with the last one; "
+        "ngram-simple: what followed the same tokens earlier in the request. Answers are the same "
+        "(default: none)",
+    )
+    _number(add, "", "--spec-ngram-simple-size-n", EngineConfig.spec_size_n, "tokens compared to "
+            "find the place; two at least must be equal", low=2)  # fmt: skip
+    _number(add, "", "--spec-ngram-simple-size-m", EngineConfig.spec_size_m, "most tokens guessed "
+            "at once; for models with a recurrent state, each costs one more state per sequence",
+            low=1)  # fmt: skip
 
 
 def add_placement(group: Group) -> None:

@@ -30,6 +30,8 @@ class Limits:
     moved on: then only the prefixes whose state was kept exist."""
     equal_chunks: bool = False
     """The memory computes sequences together only in chunks of equal length."""
+    n_draft: int = 0
+    """Most guessed tokens of a request in a step, which it can take back; 0: none."""
 
     @property
     def n_sequences(self) -> int:
@@ -44,5 +46,7 @@ class Policy:
     """Most requests that wait; 0: any number."""
     max_per_key: int = 0
     """Most requests of one client that run at once; 0: any number."""
+    n_gram: int = 4
+    """Tokens that are compared to find out what may follow."""
     retry_after_s: int = 5
     """What a client is told that finds the queue full."""

@@ -42,6 +42,8 @@ def make_context(model: Model, config: EngineConfig) -> Context:
         flash_attn=config.flash_attn,
         kv_unified=config.kv_unified,
         swa_full=config.swa_full,
+        n_rs_seq=config.n_draft,
+        n_outputs_max=max(n_sequences, config.n_parallel * (1 + config.n_draft)),
         moe_cache_bytes=config.moe_cache_mib * 2**20,
     )
 
@@ -58,7 +60,8 @@ def n_prefixes(config: EngineConfig, n_ctx_train: int) -> int:
     if costs is None:
         return min(config.n_parallel, most)
     cell_bytes = costs.cell_bytes() or 0
-    state_bytes = costs.recurrent_bytes + costs.window * (costs.window_cell_bytes() or 0)
+    recurrent_bytes = costs.recurrent_bytes * (1 + config.n_draft)
+    state_bytes = recurrent_bytes + costs.window * (costs.window_cell_bytes() or 0)
     if state_bytes == 0:
         return min(N_FREE, most)
     affordable = (config.n_ctx or n_ctx_train) * cell_bytes // state_bytes

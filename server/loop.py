@@ -162,7 +162,7 @@ class EngineLoop:
         if first:
             watch.first_token = now
         watch.n_predicted += len(output.tokens)
-        if first or output.finish is not None:
+        if first or output.finish is not None or watch.n_drafted:
             output.timings = watch.timings(now)
         if output.finish is not None:
             del self.watches[output.id]
@@ -208,7 +208,19 @@ class EngineLoop:
         self.keep_pace(plan, self.clock() - started)
         by_seq = {chunk.request.seq: chunk.request.id for chunk in plan.chunks}
         sampled = [to_sampled(by_seq[row.seq_id], row, n_top > 0) for row in result.sampled]
-        return self.scheduler.update(plan, sampled)
+        outputs = self.scheduler.update(plan, sampled)
+        self.note_drafts(plan, result.lost)
+        return outputs
+
+    def note_drafts(self, plan: Plan, lost: list[int]) -> None:
+        for running in (chunk.request for chunk in plan.chunks if chunk.draft.tokens):
+            watch = self.watches.get(running.id)
+            if watch is not None:
+                watch.n_drafted = running.n_drafted
+                watch.n_draft_accepted = running.n_draft_accepted
+        if lost:
+            logger.warning("sequences %s could not go back and are computed again", lost)
+            self.scheduler.lose_drafted(lost)
 
     def carry_out(self, operations: Iterable[Operation]) -> bool:
         """False if the scheduler had to hear of a loss."""
@@ -218,8 +230,9 @@ class EngineLoop:
         return False
 
     def keep_pace(self, plan: Plan, seconds: float) -> None:
-        n_decoding = sum(chunk.request.is_decoding for chunk in plan.chunks)
-        self.pace.note(n_decoding, plan.n_tokens - n_decoding, seconds)
+        prompts = [chunk for chunk in plan.chunks if not chunk.request.is_decoding]
+        n_prompt = sum(chunk.n_tokens for chunk in prompts)
+        self.pace.note(len(plan.chunks) - len(prompts), n_prompt, seconds)
         self.scheduler.n_mixed = self.pace.n_tokens
 
     def clear_samplers(self) -> None:
@@ -247,7 +260,9 @@ class EngineLoop:
     def make_batch(self, plan: Plan) -> tuple[Batch, int]:
         batch = Batch()
         for chunk in plan.chunks:
-            batch.add(chunk.request.seq, chunk.tokens, sample=chunk.sample)
+            batch.add(
+                chunk.request.seq, chunk.tokens, sample=chunk.sample, draft=chunk.draft.tokens
+            )
         n_top = max(chunk.request.request.n_probs for chunk in plan.chunks)
         return batch, n_top
 

@@ -88,6 +88,8 @@ class Ready:
     load_seconds: float
     facts: dict[str, Any] = field(default_factory=dict)
     """JSON-ready facts: engine, backends, model description, sizes."""
+    notice: str = ""
+    """What the operator asked for and does not get, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,10 @@ class Timings:
     """Why the others were not: one of `scheduler.reasons`."""
     drift_at: int = -1
     """Where the prompt leaves what the cache holds; -1 where it shares nothing or all of it."""
+    draft_n: int = 0
+    """Tokens that were guessed before they were sampled."""
+    draft_n_accepted: int = 0
+    """Those that came true."""
 
 
 @dataclass(slots=True)
@@ -157,8 +163,9 @@ class Output:
     retry_after_s: int = 0
     """With status 503: when to try again."""
     timings: Timings | None = None
-    """With the last output; with the first too where the engine side has them:
-    the HTTP side ends a request at a stop string before the last one comes."""
+    """With the last output; with the first too where the engine side has them, and with each one
+    of a request that has guesses: the HTTP side ends a request at a stop string before the last
+    one comes."""
     slot: int = -1
     """Slot that runs the request; -1 where it has none yet."""
 

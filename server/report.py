@@ -101,14 +101,20 @@ def client_row(running: Running | None, sequence: SequenceMemory) -> dict[str, A
 def slots_report(context: Context, scheduler: Scheduler) -> list[dict[str, Any]]:
     """One row per slot, in llama-server's field names."""
     by_slot = {running.slot: running for running in scheduler.running.values()}
-    return [slot_row(slot, by_slot.get(slot), context) for slot in range(scheduler.limits.n_slots)]
+    speculative = scheduler.limits.n_draft > 0
+    return [
+        slot_row(slot, by_slot.get(slot), context, speculative)
+        for slot in range(scheduler.limits.n_slots)
+    ]
 
 
-def slot_row(slot: int, running: Running | None, context: Context) -> dict[str, Any]:
+def slot_row(
+    slot: int, running: Running | None, context: Context, speculative: bool
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": slot,
         "n_ctx": context.n_ctx_seq,
-        "speculative": False,
+        "speculative": speculative,
         "is_processing": running is not None,
     }
     if running is not None:

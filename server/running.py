@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .lookup import Lookup
 from .messages import Submit
 
 
@@ -36,6 +37,10 @@ class Running:
     is_paused: bool = False
     """It lost its state, and waits for room to compute it again. It keeps its slot and sampler."""
     shifted: bool = False
+    lookup: Lookup | None = None
+    """Guesses its next tokens."""
+    n_drafted: int = 0
+    n_draft_accepted: int = 0
 
     @property
     def id(self) -> int:
@@ -58,6 +63,19 @@ class Running:
     def n_growth(self) -> int:
         """Cells that it may still take."""
         return 0 if self.is_paused else max(0, self.n_reserved - self.n_computed)
+
+    @property
+    def is_awaited(self) -> bool:
+        """A copy of its state is to be kept at a length that is still to come."""
+        return any(n > self.n_computed for n in self.points)
+
+    def note_draft(self, n_guessed: int, n_accepted: int) -> None:
+        """So many of the guessed tokens came true."""
+        n_accepted = min(n_guessed, n_accepted)
+        self.n_drafted += n_guessed
+        self.n_draft_accepted += n_accepted
+        if self.lookup is not None:
+            self.lookup.note(len(self.tokens), n_guessed, n_accepted)
 
     def next_stop(self) -> int:
         """Where the next chunk has to end at the latest."""

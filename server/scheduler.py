@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import reasons
 from .cells import CellTree, n_common
+from .drafts import Draft, Drafts
 from .limits import Limits, Policy
 from .messages import FinishReason, Output, Submit, TokenLogprob
 from .operations import Cut, Drop, Fork, Load, Operation
@@ -37,6 +38,12 @@ class Chunk:
     request: Running
     tokens: list[int]
     sample: bool
+    draft: Draft = field(default_factory=Draft)
+    """Guesses of the tokens to be sampled."""
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.tokens) + len(self.draft.tokens)
 
 
 @dataclass(slots=True)
@@ -49,7 +56,7 @@ class Plan:
 
     @property
     def n_tokens(self) -> int:
-        return sum(len(chunk.tokens) for chunk in self.chunks)
+        return sum(chunk.n_tokens for chunk in self.chunks)
 
     def leave_out(self, running: Running) -> None:
         """Compute nothing of this request."""
@@ -58,7 +65,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class SampledToken:
-    """What the engine answered for one chunk that asked to be sampled."""
+    """What the engine answered for one chunk that asked to be sampled, or for one of its guesses
+    that came true."""
 
     id: int
     token: int
@@ -84,6 +92,7 @@ class Scheduler:
         self.free_slots = list(range(limits.n_slots))
         self.tree = CellTree()
         self.cache = PrefixCache(self.tree, sizes or CacheSizes(), limits.can_cut, limits.unified)
+        self.drafts = Drafts(limits, self.policy.n_gram, self.eog)
         self.n_mixed = limits.n_mixed
         """Most tokens in a step with decoding requests; whoever measures steps may change it."""
         self.released: list[int] = []
@@ -192,10 +201,12 @@ class Scheduler:
             plan.chunks.append(self._chunk(suspect, self.limits.n_batch))
             return
         decoding = [running for running in active if running.is_decoding]
-        plan.chunks.extend(self._chunk(running, 1) for running in decoding)
-        budget = self.n_mixed if decoding else self._lone_budget()
         prefilling = [running for running in active if not running.is_decoding]
-        self._prefill(plan, prefilling, max(1, budget - len(decoding)))
+        budget = self.n_mixed if decoding else self._lone_budget()
+        drafts = self.drafts.make(decoding, len(prefilling), budget)
+        for running, draft in zip(decoding, drafts, strict=True):
+            plan.chunks.append(replace(self._chunk(running, 1), draft=draft))
+        self._prefill(plan, prefilling, max(1, budget - plan.n_tokens))
 
     def _lone_budget(self) -> int:
         """Tokens of a step of prompts alone. Where states exist only at the ends of steps, short
@@ -432,35 +443,45 @@ class Scheduler:
 
     def update(self, plan: Plan, sampled: Iterable[SampledToken]) -> list[Output]:
         """Note what a step computed; one Output for each request that has news."""
+        results: dict[int, list[SampledToken]] = {}
+        for result in sampled:
+            results.setdefault(result.id, []).append(result)
         for chunk in plan.chunks:
-            running = chunk.request
-            if running.id in self.running:
-                self.tree.extend(running.seq, chunk.tokens)
-                running.n_computed += len(chunk.tokens)
-                running.n_failures = 0 if chunk.sample else running.n_failures
+            if chunk.request.id in self.running:
+                self._note_computed(chunk, len(results.get(chunk.request.id, ())))
         return [
-            self._accept(self.running[result.id], result)
-            for result in sampled
-            if result.id in self.running
+            self._accept(self.running[id], found)
+            for id, found in results.items()
+            if id in self.running
         ]
 
-    def _accept(self, running: Running, result: SampledToken) -> Output:
-        if result.token < 0:
-            error = "no token fits the grammar of this request"
-            return self.fail(running.id, error, status=400) or Output(running.id)
+    def _note_computed(self, chunk: Chunk, n_sampled: int) -> None:
+        running = chunk.request
+        accepted = chunk.draft.tokens[: max(0, n_sampled - 1)]
+        self.tree.extend(running.seq, chunk.tokens + accepted)
+        running.n_computed += len(chunk.tokens) + len(accepted)
+        running.n_failures = 0 if chunk.sample else running.n_failures
+        if chunk.draft.n_guessed:
+            running.note_draft(chunk.draft.n_guessed, len(accepted))
+
+    def _accept(self, running: Running, results: Iterable[SampledToken]) -> Output:
         output = Output(running.id, slot=running.slot)
-        running.n_generated += 1
-        running.tokens.append(result.token)
-        if result.token in self.eog:
-            output.finish = "eos"
-        elif running.request.max_tokens == 0:  # the prompt alone was wanted
-            output.finish = "length"
-        else:
-            output.tokens.append(result.token)
-            if result.logprob is not None:
-                output.logprobs.append(result.logprob)
-            if self._is_full(running):
+        for result in results:
+            if result.token < 0:
+                error = "no token fits the grammar of this request"
+                return self.fail(running.id, error, status=400) or output
+            running.n_generated += 1
+            running.tokens.append(result.token)
+            if result.token in self.eog:
+                output.finish = "eos"
+            elif running.request.max_tokens == 0:  # the prompt alone was wanted
                 output.finish = "length"
+            else:
+                output.tokens.append(result.token)
+                if result.logprob is not None:
+                    output.logprobs.append(result.logprob)
+        if not output.finish and self._is_full(running):
+            output.finish = "length"
         if output.finish:
             self._release(running)
         return output
@@ -483,6 +504,7 @@ class Scheduler:
             return False
         running.tokens = running.tokens[:n_keep] + running.tokens[n_keep + n_gone :]
         running.shifted = True
+        running.lookup = None
         self._start_over(running)
         return True
 
@@ -531,6 +553,15 @@ class Scheduler:
         for running in self.running.values():
             if running.seq in lost:
                 self._start_over(running)
+
+    def lose_drafted(self, sequences: Iterable[int]) -> None:
+        """Wrong guesses could not be taken out of these sequences, which are empty now: whoever
+        runs there computes its tokens again, and guesses no more."""
+        lost = set(sequences)
+        for running in self.running.values():
+            if running.seq in lost and running.lookup is not None:
+                running.lookup.stop()
+        self.lose(lost, ())
 
     def retry(self, plan: Plan, error: str) -> list[Output]:
         """A step failed and emptied its sequences: its requests start over, some of them for the

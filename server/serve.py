@@ -121,6 +121,8 @@ def _uvicorn_config(
 async def _run(client: EngineClient, settings: ServerSettings, listener: Listener) -> None:
     with progress(f"loading {settings.model_name}") as report:
         info = await client.start(lambda fraction: report(int(100 * fraction), 100))
+    if info.notice:
+        say(info.notice)
     say(banner(listener.url, settings, info))
     await client.wait_stopped()
 

@@ -28,7 +28,7 @@ def completion_id() -> str:
 
 
 def timings_json(timings: Timings) -> dict[str, Any]:
-    """Counts, milliseconds and rates."""
+    """Counts, milliseconds and rates; drafts only where there were any."""
     return {
         "cache_n": timings.cache_n,
         "cache_reason": timings.cache_reason,
@@ -37,7 +37,14 @@ def timings_json(timings: Timings) -> dict[str, Any]:
         "predicted_n": timings.predicted_n,
         # the first token comes with the prompt, so it is no step of its own
         **_rates("predicted", max(timings.predicted_n - 1, 0), timings.predicted_s),
+        **_drafts(timings),
     }
+
+
+def _drafts(timings: Timings) -> dict[str, int]:
+    if not timings.draft_n:
+        return {}
+    return {"draft_n": timings.draft_n, "draft_n_accepted": timings.draft_n_accepted}
 
 
 def _rates(name: str, n_steps: int, seconds: float) -> dict[str, float]:

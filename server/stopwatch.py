@@ -21,6 +21,8 @@ class Stopwatch:
     n_reused: int = 0
     reason: str = ""
     drift_at: int = -1
+    n_drafted: int = 0
+    n_draft_accepted: int = 0
     deadline: float = 0.0
     """When it has waited long enough to start; 0: never."""
 
@@ -37,6 +39,8 @@ class Stopwatch:
             cache_n=self.n_reused,
             cache_reason=self.reason,
             drift_at=self.drift_at,
+            draft_n=self.n_drafted,
+            draft_n_accepted=self.n_draft_accepted,
         )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..sampling import SamplingParams
-from ..server.flags import add_context, add_loading, add_model, add_placement, at_least, read_config
+from ..server.config import EngineConfig
+from ..server.flags import add_context, add_loading, add_model, add_placement, at_least, read_common
 from ..server.named_model import find_model, find_or_build
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_sampling(parser.add_argument_group("sampling"))
     add_context(parser.add_argument_group("context"))
     add_placement(parser.add_argument_group("placement"))
-    parser.set_defaults(parallel=1, kv_unified=True)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -44,12 +45,17 @@ def execute(args: argparse.Namespace) -> int:
     terminal = Terminal()
     engine = find_or_build(args.backend)
     _ffi.load(engine.library)
-    config = read_config(args, str(path), str(engine.directory))
+    config = one_sequence(args, str(path), str(engine.directory))
     with terminal.loading(path.name) as progress:
         model = load_model(config, progress)
     with model, make_context(model, config) as context:
         run(args, context, terminal)
     return 0
+
+
+def one_sequence(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
+    """Placed as a server would, for one client."""
+    return replace(read_common(args, model, engine), n_parallel=1, n_prefixes=0)
 
 
 def run(args: argparse.Namespace, context: Context, terminal: Terminal) -> None:

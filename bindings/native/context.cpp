@@ -50,9 +50,11 @@ void check_params(const pannier_context_params & p) {
         fail(PANNIER_ERROR_ARGUMENT, "n_outputs_max is %u; it must be at least n_seq_max, %u", p.n_outputs_max,
              p.n_seq_max);
     }
-    if (p.n_rs_seq > 0 && std::min(p.n_batch, p.n_ubatch) <= p.n_rs_seq + 1) {
-        fail(PANNIER_ERROR_ARGUMENT, "n_rs_seq %u needs n_ubatch above %u, got %u", p.n_rs_seq, p.n_rs_seq + 1,
-             std::min(p.n_batch, p.n_ubatch));
+    // llama.cpp makes neither batch larger than the context
+    const uint32_t n_ubatch = std::min({ p.n_batch, p.n_ubatch, p.n_ctx == 0 ? UINT32_MAX : p.n_ctx });
+    if (p.n_rs_seq > 0 && n_ubatch <= p.n_rs_seq + 1) {
+        fail(PANNIER_ERROR_ARGUMENT, "n_rs_seq %u needs n_ctx, n_batch and n_ubatch above %u, got %u", p.n_rs_seq,
+             p.n_rs_seq + 1, n_ubatch);
     }
     if (p.n_threads < 1 || p.n_threads > GGML_MAX_N_THREADS || p.n_threads_batch < 1 ||
         p.n_threads_batch > GGML_MAX_N_THREADS) {
@@ -186,6 +188,15 @@ void check_seq_id(const pannier_context & ctx, int32_t seq_id) {
 
 using namespace pannier;
 
+int32_t pannier_context::n_draft_max() const {
+    const memory_parts parts(memory());
+    if (parts.memory == nullptr || !parts.known || n_embd_out > 0) {
+        return 0;
+    }
+    const uint32_t n_most = std::min(llama_n_batch(ctx), llama_n_ubatch(ctx)) - 1;
+    return static_cast<int32_t>(parts.recurrent != nullptr ? std::min(n_most, llama_n_rs_seq(ctx)) : n_most);
+}
+
 int pannier_context_create(pannier_model * model, const pannier_context_params * params, pannier_context ** out) {
     return guard([&] {
         not_null(model, "model");
@@ -221,6 +232,7 @@ int pannier_context_get_info(const pannier_context * ctx, pannier_context_info *
         out->recurrent_seq_bytes = parts.recurrent_seq_bytes();
         out->window_seq_bytes    = parts.window_cell_bytes() * ctx->model->model->hparams.n_swa;
         out->can_cut             = parts.known && parts.recurrent == nullptr && parts.caches.size() == 1 ? 1 : 0;
+        out->n_draft_max         = ctx->n_draft_max();
     });
 }
 

@@ -66,12 +66,17 @@ struct pannier_context {
     ~pannier_context() { llama_free(ctx); }
 
     llama_memory_t memory() const { return llama_get_memory(ctx); }
+
+    int32_t n_draft_max() const;
 };
 
 namespace pannier {
 
 // Throws PANNIER_ERROR_ARGUMENT unless 0 <= seq_id < n_seq_max and the model keeps sequences.
 void check_seq_id(const pannier_context & ctx, int32_t seq_id);
+
+// Removes the last n tokens of a sequence. False: it could not, and the sequence is empty now.
+bool take_back(pannier_context & ctx, int32_t seq_id, int32_t n);
 
 // Lets go of shared windows that the last step's sequences have left.
 void leave_shared_windows(pannier_context & ctx);

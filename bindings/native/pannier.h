@@ -194,6 +194,7 @@ struct pannier_context_info {
     uint64_t recurrent_seq_bytes; // one sequence's state, rollback planes included
     uint64_t window_seq_bytes;    // one sequence's cells in the sliding-window layers, at most
     int32_t  can_cut;             // a sequence can lose any part of its end, and any prefix be copied
+    int32_t  n_draft_max;         // most drafts of one sequence that a step of one ubatch can take back
 };
 
 PANNIER_API int  pannier_context_create(struct pannier_model * model, const struct pannier_context_params * params,
@@ -215,6 +216,7 @@ enum pannier_output {
     PANNIER_OUTPUT_NONE   = 0,
     PANNIER_OUTPUT_SAMPLE = 1, // sample the row with its sequence's sampler
     PANNIER_OUTPUT_LOGITS = 2, // keep the row for pannier_context_logits
+    PANNIER_OUTPUT_DRAFT  = 3, // a guess of what the row before yields; see pannier_context_step
 };
 
 struct pannier_batch {
@@ -225,7 +227,8 @@ struct pannier_batch {
     const int8_t *  outputs; // [n_tokens] pannier_output
 };
 
-// What one step sampled: one entry for each PANNIER_OUTPUT_SAMPLE row, in batch order.
+// What one step sampled: one entry for each PANNIER_OUTPUT_SAMPLE row and each accepted
+// PANNIER_OUTPUT_DRAFT row, in batch order.
 // The caller owns the arrays and says how many entries (capacity, n_top) they hold.
 struct pannier_step {
     size_t    size;
@@ -237,10 +240,15 @@ struct pannier_step {
     float *   logprobs;     // [capacity] natural log; NaN unless the sampler was set with n_probs > 0
     int32_t * top_tokens;   // [capacity * n_top] best first, -1 beyond the end
     float *   top_logprobs; // [capacity * n_top]
+    int32_t   n_lost;       // out
+    int32_t * lost;         // [capacity] sequences that could not give rejected drafts back: they are empty
     int64_t   decode_us;    // out
     int64_t   sample_us;    // out
 };
 
+// Drafts follow a PANNIER_OUTPUT_SAMPLE row of their sequence and are its last rows. A draft is accepted,
+// and sampled in its turn, if the row before it yielded its token; the first that is not, and all after it,
+// are removed from the sequence.
 PANNIER_API int pannier_context_step(struct pannier_context * ctx, const struct pannier_batch * batch,
                                      struct pannier_step * step);
 // Logits of a row of the last step that had an output, [n_vocab] float32.

@@ -40,7 +40,29 @@ bool leaves_state_behind(const pannier_context & ctx, int32_t seq_id, int32_t p0
     return p1 >= 0 && p1 <= pos_max && p0 < p1;
 }
 
+// Whether all is there that the next token can see. A ubatch may use the cells of tokens that its own
+// tokens cannot see any more; those before them, once they are the last again, might have.
+bool has_whole_window(const pannier_context & ctx, const memory_parts & parts, int32_t seq_id) {
+    if (parts.window() == nullptr) {
+        return true;
+    }
+    const auto &  hparams = ctx.model->model->hparams;
+    const int32_t first   = parts.window()->seq_pos_min(seq_id);
+    const int32_t next    = parts.window()->seq_pos_max(seq_id) + 1;
+    return first <= 0 || llama_hparams::is_masked_swa(hparams.n_swa, hparams.swa_type, first - 1, next);
+}
+
 } // namespace
+
+bool pannier::take_back(pannier_context & ctx, int32_t seq_id, int32_t n) {
+    const memory_parts parts(ctx.memory());
+    const int32_t      n_left = llama_memory_seq_pos_max(ctx.memory(), seq_id) + 1 - n;
+    if (llama_memory_seq_rm(ctx.memory(), seq_id, n_left, -1) && has_whole_window(ctx, parts, seq_id)) {
+        return true;
+    }
+    llama_memory_seq_rm(ctx.memory(), seq_id, -1, -1);
+    return false;
+}
 
 void pannier::leave_shared_windows(pannier_context & ctx) {
     const memory_parts parts(ctx.memory());

@@ -46,6 +46,33 @@ void write_logprobs(const float * logits, int32_t n_vocab, int32_t token, int32_
     }
 }
 
+bool is_sampled(int8_t output) {
+    return output == PANNIER_OUTPUT_SAMPLE || output == PANNIER_OUTPUT_DRAFT;
+}
+
+void check_drafts(const pannier_context & ctx, const pannier_batch & batch) {
+    const int32_t        n_most = ctx.n_draft_max();
+    std::vector<int32_t> n_drafts(size_t(ctx.n_seq_max), 0);
+    for (int32_t i = 0; i < batch.n_tokens; ++i) {
+        const int32_t seq_id = batch.seq_ids[i];
+        int32_t &     n      = n_drafts[size_t(seq_id)];
+        if (batch.outputs[i] != PANNIER_OUTPUT_DRAFT) {
+            if (n > 0) {
+                fail(PANNIER_ERROR_ARGUMENT, "row %d follows drafts of sequence %d: they must be its last", i, seq_id);
+            }
+            continue;
+        }
+        if (i == 0 || batch.seq_ids[i - 1] != seq_id || !is_sampled(batch.outputs[i - 1])) {
+            fail(PANNIER_ERROR_ARGUMENT, "row %d is a draft of sequence %d and follows no row that is sampled", i,
+                 seq_id);
+        }
+        if (++n > n_most) {
+            fail(PANNIER_ERROR_ARGUMENT, "more than %d drafts of sequence %d: this context cannot take them back",
+                 n_most, seq_id);
+        }
+    }
+}
+
 void check_batch(const pannier_context & ctx, const pannier_batch & batch, const pannier_step & step) {
     if (ctx.n_embd_out > 0) {
         fail(PANNIER_ERROR_ARGUMENT, "this context embeds: create one without embeddings to generate");
@@ -63,7 +90,7 @@ void check_batch(const pannier_context & ctx, const pannier_batch & batch, const
                  batch.tokens[i], i, ctx.model->n_vocab());
         }
         n_outputs += batch.outputs[i] != PANNIER_OUTPUT_NONE;
-        n_sampled += batch.outputs[i] == PANNIER_OUTPUT_SAMPLE;
+        n_sampled += is_sampled(batch.outputs[i]);
         if (batch.outputs[i] == PANNIER_OUTPUT_SAMPLE && !ctx.samplers[size_t(batch.seq_ids[i])]) {
             fail(PANNIER_ERROR_ARGUMENT, "sequence %d is to be sampled and has no sampler", batch.seq_ids[i]);
         }
@@ -75,6 +102,7 @@ void check_batch(const pannier_context & ctx, const pannier_batch & batch, const
     if (n_sampled > step.capacity) {
         fail(PANNIER_ERROR_ARGUMENT, "%d rows to sample and room for %d results", n_sampled, step.capacity);
     }
+    check_drafts(ctx, batch);
 }
 
 llama_batch native_batch(pannier_context & ctx, const pannier_batch & batch) {
@@ -115,7 +143,6 @@ void decode(pannier_context & ctx, const pannier_batch & batch) {
         throw;
     }
     if (result == 0) {
-        leave_shared_windows(ctx);
         return;
     }
     ctx.outputs.clear();
@@ -153,22 +180,40 @@ int32_t sample_or_fail(pannier_context & ctx, sequence_sampler & sampler, int32_
     }
 }
 
+// Returns the token.
+int32_t sample_row(pannier_context & ctx, const pannier_batch & batch, pannier_step & step, int32_t row) {
+    auto &        sampler = ctx.samplers[size_t(batch.seq_ids[row])];
+    const int32_t i       = step.n_sampled++;
+    step.rows[i]          = row;
+    step.tokens[i]        = sample_or_fail(ctx, sampler, row);
+    step.logprobs[i]      = NAN;
+    std::fill_n(step.top_tokens + size_t(i) * size_t(step.n_top), step.n_top, -1);
+    if (sampler.n_probs > 0 && step.tokens[i] >= 0) {
+        write_logprobs(llama_get_logits_ith(ctx.ctx, row), ctx.model->n_vocab(), step.tokens[i], sampler.n_probs,
+                       step.n_top, step.logprobs + i, step.top_tokens + size_t(i) * size_t(step.n_top),
+                       step.top_logprobs + size_t(i) * size_t(step.n_top));
+    }
+    return step.tokens[i];
+}
+
 void sample_rows(pannier_context & ctx, const pannier_batch & batch, pannier_step & step) {
     step.n_sampled = 0;
+    step.n_lost    = 0;
     for (int32_t row = 0; row < batch.n_tokens; ++row) {
         if (batch.outputs[row] != PANNIER_OUTPUT_SAMPLE) {
             continue;
         }
-        auto &        sampler = ctx.samplers[size_t(batch.seq_ids[row])];
-        const int32_t i       = step.n_sampled++;
-        step.rows[i]          = row;
-        step.tokens[i]        = sample_or_fail(ctx, sampler, row);
-        step.logprobs[i]      = NAN;
-        std::fill_n(step.top_tokens + size_t(i) * size_t(step.n_top), step.n_top, -1);
-        if (sampler.n_probs > 0 && step.tokens[i] >= 0) {
-            write_logprobs(llama_get_logits_ith(ctx.ctx, row), ctx.model->n_vocab(), step.tokens[i], sampler.n_probs,
-                           step.n_top, step.logprobs + i, step.top_tokens + size_t(i) * size_t(step.n_top),
-                           step.top_logprobs + size_t(i) * size_t(step.n_top));
+        int32_t end = row + 1; // of its drafts
+        while (end < batch.n_tokens && batch.outputs[end] == PANNIER_OUTPUT_DRAFT) {
+            ++end;
+        }
+        int32_t token = sample_row(ctx, batch, step, row);
+        while (row + 1 < end && token == batch.tokens[row + 1]) {
+            token = sample_row(ctx, batch, step, ++row);
+        }
+        const int32_t n_rejected = end - row - 1;
+        if (n_rejected > 0 && !take_back(ctx, batch.seq_ids[row], n_rejected)) {
+            step.lost[step.n_lost++] = batch.seq_ids[row];
         }
     }
 }
@@ -189,6 +234,7 @@ int pannier_context_step(pannier_context * ctx, const pannier_batch * batch, pan
         decode(*ctx, *batch);
         const int64_t decoded = ggml_time_us();
         sample_rows(*ctx, *batch, *step);
+        leave_shared_windows(*ctx);
         step->decode_us = decoded - start;
         step->sample_us = ggml_time_us() - decoded;
     });

@@ -54,7 +54,9 @@ def step(context: pannier.Context, rng: random.Random) -> None:
             )
             context.set_sampler(seq_id, params, n_probs=rng.choice([0, 3]))
         tokens = [rng.randrange(0, 250) for _ in range(rng.choice([1, 1, 3, 17, 60]))]
-        batch.add(seq_id, tokens, sample=rng.random() < 0.7, logits=rng.random() < 0.2)
+        draft = [rng.randrange(0, 250) for _ in range(rng.choice([0, 0, 1, 4, 9]))]
+        sample, logits = rng.random() < 0.7, rng.random() < 0.2
+        batch.add(seq_id, tokens, sample=sample, logits=logits, draft=draft)
     context.step(batch, n_top=rng.choice([0, 3]))
 
 

@@ -259,6 +259,7 @@ def test_a_full_cache_raises_and_changes_nothing(pannier, model):
         ({"n_threads": 100_000}, "100000"),
         ({"n_ctx": -5}, "-5"),
         ({"n_rs_seq": 600}, "n_rs_seq"),
+        ({"n_rs_seq": 6, "n_ctx": 7}, "n_rs_seq 6 needs n_ctx"),
     ],
 )
 def test_wrong_context_options_name_the_value(pannier, model, options, words):

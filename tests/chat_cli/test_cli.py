@@ -10,8 +10,7 @@ import time
 import pytest
 
 from pannier import SamplingParams
-from pannier.chat_cli.cli import configure, read_sampling
-from pannier.server.flags import read_config
+from pannier.chat_cli.cli import configure, one_sequence, read_sampling
 
 from .conftest import tiny
 from .person import CTRL_C, CTRL_D, Person
@@ -57,8 +56,9 @@ def test_sampling_is_the_models_unless_said_otherwise():
 def test_one_sequence_placed_as_a_server_would():
     args = parse("-c", "4096", "-ngl", "3", "-cmoe", "-ot", "a=CPU", "-ctk", "q8_0", "-fa", "on",
                  "-dev", "none", "--load-mode", "none", "-t", "2")  # fmt: skip
-    config = read_config(args, "m.gguf", "engine")
-    assert (config.n_parallel, config.n_ctx, config.n_gpu_layers) == (1, 4096, 3)
+    config = one_sequence(args, "m.gguf", "engine")
+    assert (config.n_parallel, config.n_prefixes) == (1, 0)
+    assert (config.n_ctx, config.n_gpu_layers) == (4096, 3)
     assert (config.experts, config.tensor_overrides) == ("cpu", (("a", "CPU"),))
     assert (config.cache_type_k, config.flash_attn, config.devices) == ("q8_0", "on", ("none",))
     assert (config.load_mode, config.n_threads) == ("none", 2)

@@ -8,26 +8,30 @@ what its requests say.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 from pannier.server.limits import Limits
 from pannier.server.operations import Cut, Drop, Forget, Fork, Load, MoveToDisk, Operation, Save
-from pannier.server.scheduler import Plan, SampledToken, Scheduler
+from pannier.server.scheduler import Chunk, Plan, SampledToken, Scheduler
 
 EOG = 0
 N_VOCAB = 500
 
 
-def next_token(tokens: list[int]) -> int:
-    """Greedy decoding of a model that looks at everything."""
-    return hash(tuple(tokens)) % N_VOCAB
+def next_token(tokens: list[int], period: int = 0) -> int:
+    """Greedy decoding of a model that looks at everything; with a period it mostly repeats what
+    it said so many tokens ago."""
+    token = hash(tuple(tokens))
+    repeats = 0 < period <= len(tokens) and token % 8 and tokens[-period] != EOG
+    return tokens[-period] if repeats else token % N_VOCAB
 
 
-def answer(prompt: list[int], max_tokens: int, n_ctx_seq: int) -> list[int]:
+def answer(prompt: list[int], max_tokens: int, n_ctx_seq: int, period: int = 0) -> list[int]:
     """What a fresh sequence alone would say."""
     tokens: list[int] = []
     while len(tokens) < max_tokens and len(prompt) + len(tokens) <= n_ctx_seq:
-        token = next_token([*prompt, *tokens])
+        token = next_token([*prompt, *tokens], period)
         if token == EOG:
             break
         tokens.append(token)
@@ -37,12 +41,14 @@ def answer(prompt: list[int], max_tokens: int, n_ctx_seq: int) -> list[int]:
 class MemoryModel:
     """Sequences as lists of (cell, token)."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, period: int = 0) -> None:
         self.limits = limits
+        self.period = period
         self.sequences: dict[int, list[tuple[int, int]]] = {}
         self.stored: dict[int, list[int]] = {}
         self.broken: set[int] = set()
         """Keys of stored states that cannot be read."""
+        self.n_drafted = self.n_accepted = 0
         self._cells = itertools.count()
 
     @property
@@ -115,14 +121,36 @@ class MemoryModel:
         assert plan.n_tokens <= self.limits.n_batch
         sequences = [chunk.request.seq for chunk in plan.chunks]
         assert sequences == sorted(set(sequences))
+        self._check_drafts(plan)
+        self.n_drafted += sum(len(chunk.draft.tokens) for chunk in plan.chunks)
         for chunk in plan.chunks:
             assert len(self.tokens(chunk.request.seq)) == chunk.request.n_computed
-            self._add(chunk.request.seq, chunk.tokens)
-        return [
-            SampledToken(chunk.request.id, next_token(self.tokens(chunk.request.seq)))
-            for chunk in plan.chunks
-            if chunk.sample
-        ]
+            self._add(chunk.request.seq, chunk.tokens + chunk.draft.tokens)
+        return [sampled for chunk in plan.chunks for sampled in self._sample(chunk)]
+
+    def _check_drafts(self, plan: Plan) -> None:
+        """Whether the memory can take every guess of the step back."""
+        lengths = [len(chunk.draft.tokens) for chunk in plan.chunks]
+        assert max(lengths, default=0) <= self.limits.n_draft
+        if any(lengths):
+            assert self.limits.can_cut or all(len(chunk.tokens) == 1 for chunk in plan.chunks)
+            assert self.limits.can_cut or not self.limits.equal_chunks or len(set(lengths)) == 1
+            assert all(chunk.sample for chunk in plan.chunks if chunk.draft.tokens)
+
+    def _sample(self, chunk: Chunk) -> Iterator[SampledToken]:
+        """One token, and one more for each guess that came true; the others leave the memory."""
+        if not chunk.sample:
+            return
+        held = self.sequences[chunk.request.seq]
+        n = len(held) - len(chunk.draft.tokens)
+        for guess in (*chunk.draft.tokens, None):
+            token = next_token([token for _, token in held[:n]], self.period)
+            yield SampledToken(chunk.request.id, token)
+            if token != guess:
+                break
+            n += 1
+            self.n_accepted += 1
+        self.sequences[chunk.request.seq] = held[:n]
 
     def fail(self, plan: Plan) -> None:
         """A compute error: the sequences of the step are empty."""

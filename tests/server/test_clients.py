@@ -47,9 +47,11 @@ class Server:
 
 
 @contextmanager
-def serving(engine: Engine, *options: str, env: dict[str, str] | None = None) -> Iterator[Server]:
+def serving(
+    engine: Engine, *options: str, model: Path = TINY, env: dict[str, str] | None = None
+) -> Iterator[Server]:
     """`pannier serve` on a free port, until the block ends; it must end with status 0."""
-    command = [sys.executable, "-m", "pannier", "serve", str(TINY), "--port", "0", *options]
+    command = [sys.executable, "-m", "pannier", "serve", str(model), "--port", "0", *options]
     process = subprocess.Popen(
         command, env=engine_environment(engine) | (env or {}), stderr=subprocess.PIPE, text=True
     )

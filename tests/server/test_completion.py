@@ -98,6 +98,18 @@ def test_stop_string_over_token_borders(stream: bool) -> None:
     assert [m.id for m in seen if isinstance(m, Cancel)] == [seen[0].id]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_step_of_several_tokens_goes_beyond_a_stop_string(stream: bool) -> None:
+    """Guesses that came true: what comes after the stop string is as if it had never been."""
+    body = {"prompt": "hi", "stop": ["STOP"], "stream": stream, "return_tokens": True}
+    answer, _ = post("/completion", body, steps("one ", "two STOP three"))
+    parts = events(answer.content) if stream else [answer.json()]
+    assert "".join(part["content"] for part in parts) == "one two "
+    assert [t for part in parts for t in part["tokens"]] == list(b"one two STOP")
+    assert parts[-1]["tokens_predicted"] == len("one two STOP")
+    assert parts[-1]["stop_type"] == "word"
+
+
 def test_characters_over_token_borders() -> None:
     text = "aé€😀"
     answer, _ = post("/completion", {"prompt": "hi", "stream": True}, letters(text))

@@ -9,7 +9,9 @@ import pytest
 from pannier import sampling
 from pannier.server import (
     cells,
+    drafts,
     limits,
+    lookup,
     messages,
     operations,
     pace,
@@ -20,7 +22,19 @@ from pannier.server import (
     waiting,
 )
 
-HELPERS = (cells, limits, operations, pace, prefix_cache, reasons, running, scheduler, waiting)
+HELPERS = (
+    cells,
+    drafts,
+    limits,
+    lookup,
+    operations,
+    pace,
+    prefix_cache,
+    reasons,
+    running,
+    scheduler,
+    waiting,
+)
 KNOWN = {module.__name__.rpartition(".")[2] for module in (*HELPERS, messages, sampling)}
 
 

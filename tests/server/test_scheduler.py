@@ -20,8 +20,8 @@ HYBRID = replace(ATTENTION, can_cut=False, equal_chunks=True, n_ubatch=32)
 SPLIT = replace(ATTENTION, unified=False, n_seqs=4, n_ctx=4096)
 
 
-def world(limits=ATTENTION, policy=None, sizes=None):
-    return MemoryModel(limits), Scheduler(limits, {EOG}, policy, sizes)
+def world(limits=ATTENTION, policy=None, sizes=None, period=0):
+    return MemoryModel(limits, period), Scheduler(limits, {EOG}, policy, sizes)
 
 
 def prompt_of(seed, n=40):
@@ -470,10 +470,109 @@ def test_without_cells_kept_prefixes_go_first_then_the_youngest():
     assert (output.id, output.status) == (3, 503)
 
 
+# ---------------------------------------------------------------- guesses
+
+
+DRAFTS = replace(ATTENTION, n_draft=4)
+HYBRID_DRAFTS = replace(HYBRID, n_draft=4)
+
+
+def guesses(plan):
+    return {chunk.request.id: len(chunk.draft.tokens) for chunk in plan.chunks}
+
+
+@pytest.mark.parametrize("limits", [DRAFTS, HYBRID_DRAFTS], ids=["attention", "hybrid"])
+def test_guesses_that_come_true_save_steps_and_change_nothing(limits):
+    memory, scheduler = world(limits, period=5)
+    requests = [request(id, prompt_of(id), 60) for id in (1, 2, 3)]
+    for asked in requests:
+        scheduler.submit(asked)
+    running = {}
+    said = {asked.id: [] for asked in requests}
+    n_steps = 0
+    while not scheduler.is_idle:
+        plan, outputs = step(memory, scheduler)
+        running |= {chunk.request.id: chunk.request for chunk in plan.chunks}
+        n_steps += 1
+        for output in outputs:
+            said[output.id] += output.tokens
+    assert said == {r.id: answer(r.prompt, 60, 1024, period=5) for r in requests}
+    assert n_steps < 50
+    assert 0 < memory.n_accepted < memory.n_drafted
+    n_drafted = sum(one.n_drafted for one in running.values())
+    n_accepted = sum(one.n_draft_accepted for one in running.values())
+    assert 0 < n_accepted <= memory.n_accepted
+    assert n_accepted < n_drafted <= memory.n_drafted
+    if limits.can_cut:  # no guess is there for its length only
+        assert (n_drafted, n_accepted) == (memory.n_drafted, memory.n_accepted)
+
+
+def test_a_draft_goes_beyond_neither_the_wanted_tokens_nor_the_reserved_cells():
+    memory, scheduler = world(replace(DRAFTS, n_ctx=64, n_ctx_seq=64), period=1)
+    scheduler.submit(request(1, prompt_of(1, 10), 7))
+    while not scheduler.is_idle:
+        plan, _ = step(memory, scheduler)
+        (chunk,) = plan.chunks
+        assert chunk.request.n_generated <= 7
+        assert chunk.request.n_computed <= chunk.request.n_reserved == 17
+    assert memory.n_drafted
+
+
+def test_an_end_token_is_never_guessed():
+    memory, scheduler = world(DRAFTS)
+    looping = [7, 8, EOG, 9] * 8
+    scheduler.submit(request(1, [*looping, 7], 20))
+    plan = scheduler.schedule()
+    memory.perform(plan.operations, scheduler)
+    scheduler.update(plan, [SampledToken(1, 8)])
+    assert guesses(scheduler.schedule()) == {1: 0}
+
+
+def test_guesses_take_their_place_in_the_step_before_prompts_do():
+    memory, scheduler = world(DRAFTS, period=1)
+    scheduler.submit(request(1, [7] * 20, 100))
+    step(memory, scheduler)
+    scheduler.submit(request(2, prompt_of(2, 100)))
+    plan, _ = step(memory, scheduler)
+    assert guesses(plan) == {1: 4, 2: 0}
+    assert plan.n_tokens == DRAFTS.n_mixed
+
+
+def test_a_hybrid_guesses_nothing_beside_prompts_and_equally_much_otherwise():
+    memory, scheduler = world(replace(HYBRID_DRAFTS, n_mixed=64), period=1)
+    scheduler.submit(request(1, [7] * 16, 100))
+    scheduler.submit(request(2, [8] * 16, 100))
+    step(memory, scheduler)
+    scheduler.submit(request(3, prompt_of(3, 60), 100))
+    plan, _ = step(memory, scheduler)
+    assert guesses(plan) == {1: 0, 2: 0, 3: 0}
+    seen = set()
+    while not scheduler.is_idle:
+        lengths = set(guesses(step(memory, scheduler)[0]).values())
+        assert len(lengths) == 1
+        seen |= lengths
+    assert 4 in seen
+
+
+def test_a_sequence_that_could_not_go_back_is_computed_again_without_guesses():
+    memory, scheduler = world(DRAFTS, period=1)
+    asked = request(1, [7] * 20, 40)
+    scheduler.submit(asked)
+    step(memory, scheduler)
+    plan, outputs = step(memory, scheduler)
+    said = [7, *outputs[0].tokens]
+    assert guesses(plan) == {1: 4}
+    memory.fail(plan)
+    scheduler.lose_drafted([plan.chunks[0].request.seq])
+    assert len(step(memory, scheduler)[0].chunks[0].tokens) == 20 + len(said)
+    while not scheduler.is_idle:
+        assert guesses(step(memory, scheduler)[0]) == {1: 0}
+
+
 # ---------------------------------------------------------------- everything at once
 
 
-def random_limits(rng):
+def random_limits(rng, n_draft):
     unified = rng.random() < 0.75
     n_slots = rng.choice([1, 3, 8])
     n_ctx = rng.choice([160, 512])
@@ -487,6 +586,7 @@ def random_limits(rng):
         n_seqs=n_slots + (rng.choice([0, 1, 6]) if unified else 0),
         can_cut=rng.random() < 0.5,
         equal_chunks=rng.random() < 0.5,
+        n_draft=n_draft,
     )
 
 
@@ -523,12 +623,14 @@ class Storm:
 
     def __init__(self, seed):
         self.rng = rng = random.Random(seed)
-        self.limits = random_limits(rng)
+        n_draft = rng.choice([1, 3, 8]) if seed % 3 == 0 else 0
+        self.period = 5 if n_draft else 0
+        self.limits = random_limits(rng, n_draft)
         sizes = CacheSizes(
             1, rng.choice([0, 20]), rng.choice([0, 0, 900]), rng.choice([0, 0, 3000])
         )
         policy = Policy(max_per_key=rng.choice([0, 2]))
-        self.memory, self.scheduler = world(self.limits, policy, sizes)
+        self.memory, self.scheduler = world(self.limits, policy, sizes, self.period)
         self.traffic = Traffic(rng, self.limits)
         self.asked, self.said, self.ended = {}, {}, {}
 
@@ -566,6 +668,14 @@ class Storm:
             self.note(self.scheduler.retry(plan, "failed"))
         else:
             self.note(self.scheduler.update(plan, self.memory.compute(plan)))
+            self.lose_some(plan)
+
+    def lose_some(self, plan):
+        """Guesses that could not be taken back: the sequence is empty."""
+        lost = [c.request.seq for c in plan.chunks if c.draft.tokens and self.rng.random() < 0.02]
+        for seq in lost:
+            self.memory.sequences.pop(seq, None)
+        self.scheduler.lose_drafted(lost)
 
     def check_belief(self):
         """What the scheduler thinks each sequence holds is so."""
@@ -587,7 +697,7 @@ def test_random_traffic_keeps_every_promise(seed):
         storm.check_belief()
     assert set(storm.ended) == set(storm.asked)
     for id, one in storm.asked.items():
-        whole = answer(one.prompt, one.max_tokens, storm.limits.n_ctx_seq)
+        whole = answer(one.prompt, one.max_tokens, storm.limits.n_ctx_seq, storm.period)
         assert storm.said[id] == whole[: len(storm.said[id])]
         if storm.ended[id] in ("length", "eos"):
             assert storm.said[id] == whole
