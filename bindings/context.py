@@ -222,7 +222,7 @@ class Context(Owner):
 
     @property
     def window_seq_bytes(self) -> int:
-        """Bytes of one sequence's cells in sliding-window layers, at most; 0 without such layers."""
+        """Bytes of one sequence's cells in sliding-window layers, at most; 0 without such."""
         return int(self._info.window_seq_bytes)
 
     @property

@@ -90,6 +90,7 @@ def test_a_prompt_dies_without_the_patches(unpatched_engine, tmp_path):
     )
     assert result.returncode < 0
 
+
 DEMO = Path(__file__).parents[2] / "convert" / "demo" / "pannier-demo.gguf"
 SEQUENCES = """
 import json, sys
