@@ -30,9 +30,10 @@ from .messages import (
 from .operations import Operation
 from .outbox import Outbox
 from .pace import Pace
+from .plan import Plan, SampledToken
 from .report import memory_report, slots_report
 from .running import Running
-from .scheduler import Plan, SampledToken, Scheduler
+from .scheduler import Scheduler
 from .state_store import StateStore
 from .stopwatch import Clock, Stopwatch, monotonic
 

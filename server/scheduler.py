@@ -9,69 +9,26 @@ first, in what is left of the step's token budget.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from . import reasons
-from .cells import CellTree, n_common
-from .drafts import Draft, Drafts
+from .branches import Branches
+from .cells import n_common
+from .drafts import Drafts
 from .limits import Limits, Policy
-from .messages import FinishReason, Output, Submit, TokenLogprob
-from .operations import Cut, Drop, Fork, Load, Operation
-from .prefix_cache import CacheSizes, Kept, PrefixCache, Start
+from .messages import FinishReason, Output, Submit
+from .operations import Drop, Operation
+from .plan import Chunk, Plan, SampledToken
+from .prefix_cache import CacheSizes, Start
+from .refusal import refusal, why_never
 from .running import Running
+from .sequence_pool import SequencePool
 from .waiting import WaitingLine
 
-GROW_CELLS = 256
-"""A request without `max_tokens` that has used up its cells asks for so many more."""
 MIN_SHARED = 32
 """A request waits for another's prefix if that saves it so many tokens."""
 MAX_FAILURES = 3
-N_RECENT = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Tokens of one request in a step; `sample` if the last of them yields a token."""
-
-    request: Running
-    tokens: list[int]
-    sample: bool
-    draft: Draft = field(default_factory=Draft)
-    """Guesses of the tokens to be sampled."""
-
-    @property
-    def n_tokens(self) -> int:
-        return len(self.tokens) + len(self.draft.tokens)
-
-
-@dataclass(slots=True)
-class Plan:
-    """One step: these operations, then these requests start, then these chunks are computed."""
-
-    operations: list[Operation] = field(default_factory=list)
-    started: list[Running] = field(default_factory=list)
-    chunks: list[Chunk] = field(default_factory=list)
-
-    @property
-    def n_tokens(self) -> int:
-        return sum(chunk.n_tokens for chunk in self.chunks)
-
-    def leave_out(self, running: Running) -> None:
-        """Compute nothing of this request."""
-        self.chunks = [chunk for chunk in self.chunks if chunk.request is not running]
-
-
-@dataclass(frozen=True, slots=True)
-class SampledToken:
-    """What the engine answered for one chunk that asked to be sampled, or for one of its guesses
-    that came true."""
-
-    id: int
-    token: int
-    """-1 if the sampler failed."""
-    logprob: TokenLogprob | None = None
 
 
 class Scheduler:
@@ -90,24 +47,29 @@ class Scheduler:
         self.waiting = WaitingLine()
         self.running: dict[int, Running] = {}
         self.free_slots = list(range(limits.n_slots))
-        self.tree = CellTree()
-        self.cache = PrefixCache(self.tree, sizes or CacheSizes(), limits.can_cut, limits.unified)
+        self.pool = SequencePool(limits, sizes or CacheSizes(), self.running)
+        self.tree, self.cache = self.pool.tree, self.pool.cache
         self.drafts = Drafts(limits, self.policy.n_gram, self.eog)
         self.n_mixed = limits.n_mixed
         """Most tokens in a step with decoding requests; whoever measures steps may change it."""
         self.released: list[int] = []
         """Sequences whose sampler is not needed any more."""
-        self._recent: deque[list[int]] = deque(maxlen=N_RECENT)
+        self.branches = Branches(limits, MIN_SHARED)
 
     @property
     def is_idle(self) -> bool:
         return not self.waiting and not self.running
 
+    @property
+    def n_promised(self) -> int:
+        """Cells in use and those that running requests may still take."""
+        return self.pool.n_promised
+
     # ------------------------------------------------------------ requests in and out
 
     def submit(self, request: Submit) -> Output | None:
         """Put a request in line. One that cannot run, or has no place there, is refused."""
-        refused = self._cannot_ever_run(request)
+        refused = why_never(request, self.limits)
         if refused:
             return refusal(request, refused)
         if 0 < self.policy.max_queue <= len(self.waiting):
@@ -115,24 +77,6 @@ class Scheduler:
             return refusal(request, error, 503, self.policy.retry_after_s)
         self.waiting.add(request)
         return None
-
-    def _cannot_ever_run(self, request: Submit) -> str:
-        n_prompt = len(request.prompt)
-        n_most = self.limits.n_ctx_seq
-        if not n_prompt:
-            return "the prompt is empty: give at least one token"
-        if n_prompt + 1 > n_most:
-            return (
-                f"the prompt has {n_prompt} tokens and the context of a request holds "
-                f"{n_most}: shorten it or start the server with a larger -c"
-            )
-        if request.overflow == "error" and n_prompt + request.max_tokens > n_most:
-            return (
-                f"the prompt has {n_prompt} tokens and {request.max_tokens} are to follow, "
-                f"{n_prompt + request.max_tokens} in all; the context of a request holds {n_most}: "
-                f"at most {n_most - n_prompt} can follow"
-            )
-        return ""
 
     def cancel(self, id: int) -> Output | None:
         """Drop a request wherever it is. None if it is not known (any more)."""
@@ -158,7 +102,7 @@ class Scheduler:
         self.free_slots.append(running.slot)
         self.free_slots.sort()
         self.released.append(running.seq)
-        self._recent.append(running.tokens)
+        self.branches.note(running.tokens)
         if running.seq in self.tree:
             self.cache.keep(running.seq, running.id)
         return running.slot
@@ -189,9 +133,9 @@ class Scheduler:
         for running in self.running.values():
             if running.n_computed in running.points:
                 running.points.remove(running.n_computed)
-                target = self._free_sequence({running.seq})
+                target = self.pool.free_sequence({running.seq})
                 if target is not None:
-                    self._fork(running.seq, target, running.n_computed)
+                    self.pool.fork(running.seq, target, running.n_computed)
                     self.cache.keep(target, running.id, n_uses=1)
 
     def _fill(self, plan: Plan) -> None:
@@ -281,7 +225,7 @@ class Scheduler:
         """Give a request a sequence with all that is there of its prompt; None: no room."""
         n_reserved = self._reservation(request, len(tokens))
         reason, drift_at = self._explain(tokens, start)
-        placed = self._place(start, n_reserved)
+        placed = self.pool.place(start, n_reserved)
         if placed is None:
             return None
         seq, n_reused = placed
@@ -297,7 +241,7 @@ class Scheduler:
             reason=reason,
             drift_at=drift_at,
         )
-        self._set_points(running)
+        self.branches.mark(running)
         return running
 
     def _reservation(self, request: Submit, n_tokens: int) -> int:
@@ -308,90 +252,6 @@ class Scheduler:
             wanted = self.limits.n_ctx // self.limits.n_slots
         return min(max(n_tokens + 1, wanted), self.limits.n_ctx_seq)
 
-    def _place(self, start: Start, n_reserved: int) -> tuple[int, int] | None:
-        """A sequence and how many of the tokens it holds; None if there is no room for it."""
-        if start.source >= 0:
-            seq = self._share(start, n_reserved)
-            if seq is None and start.kept is not None:
-                seq = self._take_over(start.kept, start.n, n_reserved)
-            if seq is not None:
-                return seq, start.n
-        if not self._make_room(n_reserved, ()):
-            return None
-        seq = self._free_sequence(())
-        if seq is None:
-            return None
-        return seq, self._load(start, seq, n_reserved)
-
-    def _share(self, start: Start, n_reserved: int) -> int | None:
-        """A fork of the sequence that has the prefix."""
-        if not self.limits.unified or not self._make_room(n_reserved - start.n, {start.source}):
-            return None
-        target = self._free_sequence({start.source})
-        if target is not None:
-            self._fork(start.source, target, start.n)
-            if start.kept is not None:
-                self.cache.use(start.kept)
-        return target
-
-    def _take_over(self, kept: Kept, n: int, n_reserved: int) -> int | None:
-        """Go on in the sequence that has the prefix: there is no room beside it."""
-        if not self._fits(n_reserved, ()):
-            return None
-        seq = self.cache.take(kept)
-        if n < self.tree.length(seq):
-            self._cut(seq, n)
-        self._make_room(n_reserved - n, {seq})
-        return seq
-
-    def _load(self, start: Start, seq: int, n_reserved: int) -> int:
-        """Fill an empty sequence from the store, if the state is still there (making room may have
-        cost it) and all of it fits. Returns how many tokens it has then."""
-        kept = start.kept
-        if kept is None or not start.is_stored or not kept.stored:
-            return 0
-        n = len(kept.tokens)
-        if (n > n_reserved and not self._make_room(n, ())) or not kept.stored:
-            return 0
-        self.cache.use(kept)
-        self.cache.operations.append(Load(kept.key, seq))
-        self.tree.extend(seq, kept.tokens)
-        if start.n < n:
-            self._cut(seq, start.n)
-        return start.n
-
-    def _free_sequence(self, protected: Iterable[int]) -> int | None:
-        """An empty sequence, made empty if need be."""
-        busy = {running.seq for running in self.running.values()}
-        for seq in range(self.limits.n_sequences):
-            if seq not in busy and seq not in self.tree:
-                return seq
-        victim = self.cache.victim(set(protected))
-        return self.cache.evict(victim) if victim is not None else None
-
-    def _fork(self, source: int, target: int, n: int) -> None:
-        self.tree.fork(source, target, n)
-        self.cache.operations.append(Fork(source, target, n))
-
-    def _cut(self, seq: int, n: int) -> None:
-        self.tree.cut(seq, n)
-        self.cache.operations.append(Cut(seq, n))
-
-    def _set_points(self, running: Running) -> None:
-        """Where later requests will want to start, if the state must be kept for that."""
-        if self.limits.can_cut or not self.limits.unified or self.limits.n_sequences == 1:
-            return
-        inside = [n for n in running.request.boundaries if 0 < n < running.n_prompt]
-        for n in {*inside[:1], *inside[-2:], self._branch_point(running)}:
-            running.add_point(n)
-
-    def _branch_point(self, running: Running) -> int:
-        """Where this prompt leaves the others of late: the next one may leave it there too."""
-        tokens = running.tokens
-        n = max((n_common(recent, tokens) for recent in self._recent), default=0)
-        n = min(n, len(tokens) - 1)
-        return n if n - running.n_computed >= MIN_SHARED else 0
-
     def _explain(self, tokens: list[int], start: Start) -> tuple[str, int]:
         """Why the rest of the prompt has to be computed."""
         n_held, _ = self.tree.match(tokens)
@@ -399,45 +259,6 @@ class Scheduler:
         n_gone = self.cache.shared_with_evicted(tokens)
         extends = start.kept is not None and start.n == len(start.kept.tokens)
         return reasons.explain(len(tokens), start.n, n_held, n_gone, extends)
-
-    # ------------------------------------------------------------ cells
-
-    def _fits(self, n_new: int, protected: Iterable[int]) -> bool:
-        """Whether so many cells fit beside what runs and what is protected."""
-        if not self.limits.unified:
-            return n_new <= self.limits.n_ctx_seq
-        busy = {running.seq for running in self.running.values()}
-        held = self.tree.n_held(busy.union(protected))
-        return held + self._n_growth() + n_new <= self.limits.n_ctx
-
-    def _make_room(self, n_new: int, protected: Iterable[int]) -> bool:
-        """Evict kept prefixes until so many more cells can be promised. False: they never will."""
-        protected = set(protected)
-        if not self._fits(n_new, protected):
-            return False
-        while self.limits.unified and self.n_promised + n_new > self.limits.n_ctx:
-            victim = self.cache.victim(protected)
-            if victim is None:
-                return False
-            self.cache.evict(victim)
-        return True
-
-    @property
-    def n_promised(self) -> int:
-        """Cells in use and those that running requests may still take."""
-        return self.tree.n_cells + self._n_growth()
-
-    def _n_growth(self) -> int:
-        return sum(running.n_growth for running in self.running.values())
-
-    def _grow(self, running: Running) -> bool:
-        """Promise a request some more cells; False if there is not even one."""
-        most = self.limits.n_ctx_seq - running.n_reserved
-        for n in (min(GROW_CELLS, most), 1):
-            if 0 < n <= most and self._make_room(n, ()):
-                running.n_reserved += n
-                return True
-        return False
 
     # ------------------------------------------------------------ update
 
@@ -489,7 +310,7 @@ class Scheduler:
     def _is_full(self, running: Running) -> bool:
         if 0 <= running.request.max_tokens <= running.n_generated:
             return True
-        if running.n_computed < running.n_reserved or self._grow(running):
+        if running.n_computed < running.n_reserved or self.pool.grow(running):
             return False
         return not self._shift(running)
 
@@ -524,21 +345,11 @@ class Scheduler:
             if running.is_paused:
                 start = self.cache.find(running.tokens)
                 if not self._waits_for_prefix(running.tokens, start):
-                    n = self._refill(running, start)
+                    n = self.pool.refill(running, start)
                     if n is None:
                         return False
                     running.n_computed, running.is_paused = n, False
         return True
-
-    def _refill(self, running: Running, start: Start) -> int | None:
-        """Fill a running request's empty sequence with what there is. None: no room."""
-        shares = self.limits.unified and start.source >= 0
-        if shares and self._make_room(running.n_reserved - start.n, {start.source}):
-            self._fork(start.source, running.seq, start.n)
-            return start.n
-        if not self._make_room(running.n_reserved, ()):
-            return None
-        return self._load(start, running.seq, running.n_reserved)
 
     def lose(self, sequences: Iterable[int], keys: Iterable[int]) -> None:
         """These sequences turned out empty, because these stored states cannot be read: whoever
@@ -589,10 +400,3 @@ class Scheduler:
         youngest = max(plan.chunks, key=lambda chunk: chunk.request.id).request
         output = self.fail(youngest.id, error, status=503)
         return [output] if output is not None else []
-
-
-def refusal(request: Submit, error: str, status: int = 400, retry_after_s: int = 0) -> Output:
-    """The answer to a request that does not get in line."""
-    return Output(
-        request.id, finish="error", error=error, status=status, retry_after_s=retry_after_s
-    )

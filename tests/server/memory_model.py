@@ -13,7 +13,8 @@ from typing import Any
 
 from pannier.server.limits import Limits
 from pannier.server.operations import Cut, Drop, Forget, Fork, Load, MoveToDisk, Operation, Save
-from pannier.server.scheduler import Chunk, Plan, SampledToken, Scheduler
+from pannier.server.plan import Chunk, Plan, SampledToken
+from pannier.server.scheduler import Scheduler
 
 EOG = 0
 N_VOCAB = 500

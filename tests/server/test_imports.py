@@ -8,6 +8,7 @@ import pytest
 
 from pannier import sampling
 from pannier.server import (
+    branches,
     cells,
     drafts,
     limits,
@@ -15,24 +16,31 @@ from pannier.server import (
     messages,
     operations,
     pace,
+    plan,
     prefix_cache,
     reasons,
+    refusal,
     running,
     scheduler,
+    sequence_pool,
     waiting,
 )
 
 HELPERS = (
+    branches,
     cells,
     drafts,
     limits,
     lookup,
     operations,
     pace,
+    plan,
     prefix_cache,
     reasons,
+    refusal,
     running,
     scheduler,
+    sequence_pool,
     waiting,
 )
 KNOWN = {module.__name__.rpartition(".")[2] for module in (*HELPERS, messages, sampling)}

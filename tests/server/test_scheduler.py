@@ -11,8 +11,9 @@ from pannier.sampling import SamplingParams
 from pannier.server import reasons
 from pannier.server.limits import Limits, Policy
 from pannier.server.messages import Submit
+from pannier.server.plan import SampledToken
 from pannier.server.prefix_cache import CacheSizes
-from pannier.server.scheduler import SampledToken, Scheduler
+from pannier.server.scheduler import Scheduler
 from tests.server.memory_model import EOG, N_VOCAB, MemoryModel, answer, step
 
 ATTENTION = Limits(n_slots=4, n_ctx=1024, n_ctx_seq=1024, n_batch=64, n_mixed=32, n_seqs=8)

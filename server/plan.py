@@ -1,0 +1,53 @@
+"""One step: what it computes, and what came of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .drafts import Draft
+from .messages import TokenLogprob
+from .operations import Operation
+from .running import Running
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Tokens of one request in a step; `sample` if the last of them yields a token."""
+
+    request: Running
+    tokens: list[int]
+    sample: bool
+    draft: Draft = field(default_factory=Draft)
+    """Guesses of the tokens to be sampled."""
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.tokens) + len(self.draft.tokens)
+
+
+@dataclass(slots=True)
+class Plan:
+    """One step: these operations, then these requests start, then these chunks are computed."""
+
+    operations: list[Operation] = field(default_factory=list)
+    started: list[Running] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list)
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(chunk.n_tokens for chunk in self.chunks)
+
+    def leave_out(self, running: Running) -> None:
+        """Compute nothing of this request."""
+        self.chunks = [chunk for chunk in self.chunks if chunk.request is not running]
+
+
+@dataclass(frozen=True, slots=True)
+class SampledToken:
+    """What the engine answered for one chunk that asked to be sampled, or for one of its guesses
+    that came true."""
+
+    id: int
+    token: int
+    """-1 if the sampler failed."""
+    logprob: TokenLogprob | None = None
