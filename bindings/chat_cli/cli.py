@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..sampling import SamplingParams
 from ..server.config import EngineConfig
-from ..server.flags import add_context, add_loading, add_model, add_placement, at_least, read_common
+from ..server.flag_values import at_least
+from ..server.flags import add_context, add_loading, add_model, add_placement, read_common
 from ..server.named_model import find_model, find_or_build
 
 if TYPE_CHECKING:
