@@ -18,6 +18,11 @@ UNEQUAL_HEADS = _names(
     "kimi-linear mimo2 minicpm3 mistral4 plm step35"
 )
 """Architectures whose keys and values may differ in length; in the others llama.cpp asserts it."""
+WITHOUT_ATTENTION = _names(
+    "bailingmoe3 deci glm5-next granitehybrid graniteswitch jamba kimi-k3 kimi-linear lfm2 lfm2moe "
+    "nemotron_h nemotron_h_moe plamo2"
+)
+"""Architectures of whose layers some have no keys; the others attend in all."""
 WHOLE_ROPE = _names(
     "apertus arcee arctic baichuan chameleon codeshell cogvlm cohere2moe dbrx deci deepseek dots1 "
     "dream ernie4_5 ernie4_5-moe exaone exaone-moe exaone4 falcon granite granite_swa "

@@ -20,6 +20,7 @@ from .architectures import (
     SQUARE_STATE,
     UNEQUAL_HEADS,
     WHOLE_ROPE,
+    WITHOUT_ATTENTION,
 )
 from .arrays import NumberArray, StringArray
 from .bounds import BOUNDS, MAX_LAYERS
@@ -149,6 +150,8 @@ class _Rules:
         for n, n_kv in zip(heads, shared, strict=False):
             if n_kv and n % n_kv:
                 self.refuse("attention.head_count", f"a multiple of head_count_kv, {n_kv}")
+            if n and not n_kv and self.architecture not in WITHOUT_ATTENTION:
+                self.refuse("attention.head_count_kv", "1 or more for each layer")
         if not heads[0]:
             return
         key, value = self.head_length("key"), self.head_length("value")

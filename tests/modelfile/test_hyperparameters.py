@@ -24,6 +24,7 @@ SPOILED: list[tuple[str, str, str, Any, str]] = [
     ("qwen3next", "attention.head_count", "arr[i32]", [2, 2, 2, -2], "0 to"),
     ("qwen3next", "attention.head_count", "arr[u32]", [2] * 513, "at most 512 elements"),
     ("qwen3next", "attention.head_count_kv", "u32", 3, "a multiple of head_count_kv"),
+    ("qwen3next", "attention.head_count_kv", "arr[i32]", [2, 0, 0, 2], "1 or more for each layer"),
     ("qwen3next", "attention.key_length", "u32", 0, "1 to"),
     ("qwen3next", "attention.value_length", "u32", 32, "key_length"),
     ("qwen3next", "rope.dimension_count", "u32", 17, "even"),
