@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import PannierError
+from ..part import part_of, sweep_parts
 
 SUFFIX = ".state"
+PART = "state"
 FORMAT = 1
 DIGEST_BYTES = 16
 
@@ -31,8 +32,7 @@ class StateStore:
         self._files: dict[int, Path] = {}
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
-            for left in directory.glob(f"*{SUFFIX}.part"):
-                left.unlink(missing_ok=True)
+            sweep_parts(directory, PART)
 
     @property
     def host_bytes(self) -> int:
@@ -89,7 +89,7 @@ class StateStore:
         path = self.directory / f"{self.identity}-{name}{SUFFIX}"
         header = {"format": FORMAT, "n_tokens": len(tokens), "state_bytes": len(state)}
         line = json.dumps(header).encode() + b"\n"
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        part = part_of(path.parent, PART)
         try:
             with part.open("wb") as file:
                 for data in (line, raw, state, _digest(line, raw, state)):
