@@ -224,10 +224,11 @@ class Scheduler:
     def _start(self, request: Submit, tokens: list[int], start: Start) -> Running | None:
         """Give a request a sequence with all that is there of its prompt; None: no room."""
         n_reserved = self._reservation(request, len(tokens))
-        reason, drift_at = self._explain(tokens, start)
+        n_held, _ = self.tree.match(tokens)
         placed = self.pool.place(start, n_reserved)
         if placed is None:
             return None
+        reason, drift_at = self._explain(tokens, start, n_held)
         seq, n_reused = placed
         running = Running(
             request,
@@ -252,9 +253,8 @@ class Scheduler:
             wanted = self.limits.n_ctx // self.limits.n_slots
         return min(max(n_tokens + 1, wanted), self.limits.n_ctx_seq)
 
-    def _explain(self, tokens: list[int], start: Start) -> tuple[str, int]:
-        """Why the rest of the prompt has to be computed."""
-        n_held, _ = self.tree.match(tokens)
+    def _explain(self, tokens: list[int], start: Start, n_held: int) -> tuple[str, int]:
+        """Why the rest of a prompt has to be computed of which so much was there."""
         n_held = min(max(n_held, start.n), len(tokens) - 1)
         n_gone = self.cache.shared_with_evicted(tokens)
         extends = start.kept is not None and start.n == len(start.kept.tokens)
