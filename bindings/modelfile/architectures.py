@@ -23,6 +23,8 @@ WITHOUT_ATTENTION = _names(
     "nemotron_h nemotron_h_moe plamo2"
 )
 """Architectures of whose layers some have no keys; the others attend in all."""
+SOME_WITHOUT_EXPERTS = _names("granite_swa nemotron_h nemotron_h_moe")
+"""Architectures that count the experts of each layer, 0 where there are none."""
 WHOLE_ROPE = _names(
     "apertus arcee arctic baichuan chameleon codeshell cogvlm cohere2moe dbrx deci deepseek dots1 "
     "dream ernie4_5 ernie4_5-moe exaone exaone-moe exaone4 falcon granite granite_swa "

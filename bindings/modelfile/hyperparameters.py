@@ -17,6 +17,7 @@ from .architectures import (
     HEADS_OF_STATE,
     LATENT,
     NO_MODEL,
+    SOME_WITHOUT_EXPERTS,
     SQUARE_STATE,
     UNEQUAL_HEADS,
     WHOLE_ROPE,
@@ -92,6 +93,8 @@ class _Rules:
             value = self.metadata.get(self.key(name))
             if isinstance(value, NumberArray) and len(value) > MAX_LAYERS:
                 self.refuse(name, f"an array of at most {MAX_LAYERS} elements")
+            if isinstance(value, NumberArray) and any(isinstance(e, bool) for e in value[:1]):
+                self.refuse(name, "numbers, not booleans")
             for element in self.numbers(name):
                 if not least <= element <= most:
                     self.refuse(name, f"{least} to {most}")
@@ -214,11 +217,14 @@ class _Rules:
     def check_experts(self) -> None:
         """Routed experts: used of them, in groups (`llama_model_base::load_hparams`)."""
         n = self.number("expert_count")
-        used = max(self.numbers("expert_used_count"), default=0)
+        by_layer = self.numbers("expert_used_count")
+        used = max(by_layer, default=0)
         if n <= 1 and self.architecture in ("hunyuan-dense", "hunyuan_vl"):
             return
         if used > n or bool(used) != bool(n):
             self.refuse("expert_used_count", f"at least 1 and at most expert_count, {n}, or both 0")
+        if used and not all(by_layer) and self.architecture not in SOME_WITHOUT_EXPERTS:
+            self.refuse("expert_used_count", "1 or more for each layer")
         groups = self.number("expert_group_count")
         if groups and (groups >= n or n % groups):
             self.refuse("expert_group_count", f"less than expert_count, {n}, and divide it")

@@ -40,6 +40,8 @@ SPOILED: list[tuple[str, str, str, Any, str]] = [
     ("qwen3next", "expert_count", "u32", 1025, "0 to 1024"),
     ("qwen3next", "expert_used_count", "u32", 9, "at most expert_count, 8"),
     ("qwen3next", "expert_used_count", "u32", 0, "at least 1"),
+    ("qwen3next", "expert_used_count", "arr[i32]", [1, 0, 0, 0], "1 or more for each layer"),
+    ("qwen3next", "expert_used_count", "arr[bool]", [True, True, True, True], "not booleans"),
     ("qwen3next", "expert_count", "u32", 0, "expert_used_count"),
     ("qwen3next", "expert_group_count", "u32", 8, "less than expert_count"),
     ("qwen3next", "expert_group_count", "u32", 3, "divide it"),
