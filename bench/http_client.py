@@ -48,8 +48,21 @@ async def complete(port: int, prompt: list[int], n_predict: int, **more: Any) ->
     writer.close()
     wall = time.perf_counter() - start
     head, _, body = bytes(data).partition(b"\r\n\r\n")
+    if b"chunked" in head.lower():
+        body = whole(body)
     status = int(head.split()[1])
     return Answer(status, parse(body, more.get("stream", False)), wall, tuple(times))
+
+
+def whole(chunks: bytes) -> bytes:
+    """A body that came in chunks."""
+    parts = []
+    while chunks:
+        size, _, rest = chunks.partition(b"\r\n")
+        n = int(size, 16)
+        parts.append(rest[:n])
+        chunks = rest[n + 2 :] if n else b""
+    return b"".join(parts)
 
 
 def parse(body: bytes, stream: bool) -> Any:

@@ -39,6 +39,9 @@ from .stopwatch import Clock, Stopwatch, monotonic
 
 logger = logging.getLogger("pannier.server")
 
+FEW = 2
+"""News of so many requests are sent at once."""
+
 
 class EngineLoop:
     """Serves one connection with one context until told to stop or the other side is gone."""
@@ -152,7 +155,7 @@ class EngineLoop:
         timed = (self.timed(output) for output in outputs if output is not None)
         news = list(self.outbox.pass_on(timed))
         if news:
-            self.mailer.send(StepOutputs(news))
+            self.mailer.send(StepOutputs(news), is_small=len(news) <= FEW)
 
     def timed(self, output: Output) -> Output:
         watch = self.watches.get(output.id)

@@ -125,7 +125,7 @@ def shared(commands: Commands, pairs: int, scratch: Path) -> dict[str, Any]:
 
 def shared_rounds(server: Server, turn: int) -> dict[str, Any]:
     common = draw(f"common {turn}", N_SHARED)
-    walls, computed, tokens = [], [], []
+    walls, computed, tokens, cells = [], [], [], []
     at_once(server.port, [draw("warm", 40)], 4)
     for round in range(2):
         prompts = [common + draw(f"{turn}/{round}/{i}", N_OWN) for i in range(N_CLIENTS)]
@@ -133,11 +133,11 @@ def shared_rounds(server: Server, turn: int) -> dict[str, Any]:
         walls.append(round_s(wall))
         computed.append(sum(answer.n_computed for answer in answers))
         tokens.append([answer.tokens for answer in answers])
+        if server.name == "pannier":
+            cells.append(get(server.port, "/memory")["kv"]["n_cells_used"])
         show(f"{server.name}: round {round + 1}", f"{wall:.2f} s, {computed[-1]} prompt tokens")
     row = {"wall_s": walls, "prompt_tokens": computed, "tokens": hash_of(tokens)}
-    if server.name == "pannier":
-        row["n_cells_used"] = get(server.port, "/memory")["kv"]["n_cells_used"]
-    return row
+    return {**row, "n_cells_used": cells} if cells else row
 
 
 def round_s(seconds: float) -> float:
