@@ -146,16 +146,17 @@ class Scheduler:
             return
         decoding = [running for running in active if running.is_decoding]
         prefilling = [running for running in active if not running.is_decoding]
-        budget = self.n_mixed if decoding else self._lone_budget()
+        budget = self.n_mixed if decoding else self._lone_budget(prefilling)
         drafts = self.drafts.make(decoding, len(prefilling), budget)
         for running, draft in zip(decoding, drafts, strict=True):
             plan.chunks.append(replace(self._chunk(running, 1), draft=draft))
         self._prefill(plan, prefilling, max(1, budget - plan.n_tokens))
 
-    def _lone_budget(self) -> int:
+    def _lone_budget(self, prefilling: list[Running]) -> int:
         """Tokens of a step of prompts alone. Where states exist only at the ends of steps, short
-        ones let others join in time."""
-        if self.limits.can_cut or not self.limits.n_ubatch:
+        ones let others join a long prompt in time."""
+        longest = max((running.n_left for running in prefilling), default=0)
+        if self.limits.can_cut or not longest > self.limits.n_ubatch > 0:
             return self.limits.n_batch
         return self.limits.n_ubatch
 
