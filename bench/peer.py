@@ -75,6 +75,15 @@ def pannier_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "pannier", *arguments]
 
 
+def stock_server() -> str:
+    """llama-server of the same pin, without our patches."""
+    from pannier.engine import BuildOptions, ensure_engine
+
+    engine = ensure_engine(BuildOptions(backend="cpu", unpatched=True, tools=True))
+    assert engine.tools is not None
+    return str(engine.tools / "llama-server")
+
+
 def is_healthy(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from http_client import Answer, complete
 from machine import machine, revision
 from models import ensure_model
-from peer import Server, pannier_command, running
+from peer import Server, pannier_command, running, stock_server
 
 N_LONG = 16_000
 N_STREAMS = 4
@@ -51,15 +51,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def draw(seed: str, n: int) -> list[int]:
     rng = random.Random(seed)
     return [rng.randrange(3, 250) for _ in range(n)]
-
-
-def stock_server() -> str:
-    """llama-server of the same pin, without our patches."""
-    from pannier.engine import BuildOptions, ensure_engine
-
-    engine = ensure_engine(BuildOptions(backend="cpu", unpatched=True, tools=True))
-    assert engine.tools is not None
-    return str(engine.tools / "llama-server")
 
 
 def common(model: Path, n_ctx: int, n_slots: int) -> list[str]:

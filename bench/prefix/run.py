@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from http_client import Answer, complete, get
 from machine import machine, revision
 from models import ensure_model
-from peer import Server, pannier_command, running
+from peer import Server, pannier_command, running, stock_server
 
 N_CLIENTS = 8
 N_SHARED, N_OWN, N_PREDICT = 2048, 32, 32
@@ -49,15 +49,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--llama-server", help="binary; default: the stock engine's")
     parser.add_argument("--out", type=Path, help="JSON file of the results")
     return parser.parse_args(argv)
-
-
-def stock_server() -> str:
-    """llama-server of the same pin, without our patches."""
-    from pannier.engine import BuildOptions, ensure_engine
-
-    engine = ensure_engine(BuildOptions(backend="cpu", unpatched=True, tools=True))
-    assert engine.tools is not None
-    return str(engine.tools / "llama-server")
 
 
 def draw(seed: str, n: int) -> list[int]:

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from load import Load, Result, run
 from machine import machine, revision
-from peer import Server, pannier_command, running
+from peer import Server, pannier_command, running, stock_server
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -42,15 +42,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--flags", default="", help="more flags for both, such as '-ngl 99'")
     parser.add_argument("--out", type=Path, help="JSON file of the results")
     return parser.parse_args(argv)
-
-
-def stock_server() -> str:
-    """llama-server of the same pin, without our patches."""
-    from pannier.engine import BuildOptions, ensure_engine
-
-    engine = ensure_engine(BuildOptions(backend="cpu", unpatched=True, tools=True))
-    assert engine.tools is not None
-    return str(engine.tools / "llama-server")
 
 
 def flags(args: argparse.Namespace, model: str) -> list[str]:
