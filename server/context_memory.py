@@ -67,7 +67,7 @@ class ContextMemory:
         self.store.put(save.key, save.tokens, state, to_disk=save.to_disk)
 
     def _note(self, operation: Operation, error: Exception) -> None:
-        logger.warning("%s: %s", operation, error)
+        logger.warning("%s failed: %s", type(operation).__name__, error)
         if isinstance(operation, (Save, MoveToDisk, Load)):
             self.bad_keys.add(operation.key)
         if isinstance(operation, (Load, Cut)):

@@ -104,11 +104,11 @@ class EngineLoop:
             if not self.perform_pending():
                 return
 
-    def perform_pending(self) -> int:
-        """Carry out operations that wait for no step. Returns how many there were."""
+    def perform_pending(self) -> bool:
+        """Carry out operations that wait for no step. Whether there were some, and all went well:
+        on a full disk the next one would fail too."""
         operations = self.scheduler.take_operations()
-        self.carry_out(operations)
-        return len(operations)
+        return self.carry_out(operations) and bool(operations)
 
     def handle(self, message: ToEngine) -> None:
         if isinstance(message, Submit):

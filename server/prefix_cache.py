@@ -257,23 +257,27 @@ class PrefixCache:
         """Have up to n states written to disk that are not there yet."""
         if self.sizes.disk_bytes == 0:
             return
-        waiting = [k for k in self.kept.values() if k.stored != "disk"]
-        for kept in sorted(waiting, key=lambda k: -k.value)[:n]:
+        waiting = sorted(self.kept.values(), key=lambda k: -k.value)
+        n_written = 0
+        for kept in [k for k in waiting if k.stored != "disk"]:
+            if n_written == n:
+                return
             if kept.stored == "host":
-                self._to_disk(kept)
+                n_written += self._to_disk(kept)
             elif kept.seq >= 0:
-                self._store(kept, to_disk=True)
+                n_written += self._store(kept, to_disk=True)
 
-    def _store(self, kept: Kept, to_disk: bool) -> None:
+    def _store(self, kept: Kept, to_disk: bool) -> bool:
         n_bytes = self.sizes.of(len(kept.tokens))
         budget = self.sizes.disk_bytes if to_disk else self.sizes.host_bytes
         if len(kept.tokens) < MIN_STORED_TOKENS or n_bytes > budget:
-            return
+            return False
         where: Literal["host", "disk"] = "disk" if to_disk else "host"
         if not self._make_room(where, n_bytes, kept.value):
-            return
+            return False
         kept.stored = where
         self.operations.append(Save(kept.seq, kept.key, tuple(kept.tokens), to_disk))
+        return True
 
     def _to_disk(self, kept: Kept) -> bool:
         n_bytes = self.sizes.of(len(kept.tokens))
@@ -291,7 +295,8 @@ class PrefixCache:
         for kept in there:
             if used + n_bytes <= budget:
                 break
-            if kept.value > value and kept.seq < 0:
+            is_spare = where == "host" and kept.seq >= 0  # the device has it too
+            if kept.value >= value and not is_spare:
                 return False
             used -= self.sizes.of(len(kept.tokens))
             if where == "disk" or not self._to_disk(kept):

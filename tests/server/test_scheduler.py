@@ -382,6 +382,27 @@ def test_flush_writes_what_only_the_device_has():
     assert computed == {2: 7}
 
 
+@pytest.mark.parametrize("disk_bytes", [130, 250, 10_000])
+def test_flushing_comes_to_an_end_whatever_fits(disk_bytes):
+    """Also where a prefix that is too short to be stored is worth most."""
+    sizes = replace(STORE, host_bytes=0, disk_bytes=disk_bytes)
+    memory, scheduler = world(HYBRID, sizes=sizes)
+    for id, n in ((1, 20), (2, 100), (3, 100), (4, 100)):
+        run(memory, scheduler, request(id, prompt_of(id, n)))
+    short = next(k for k in scheduler.cache.kept.values() if len(k.tokens) < 64)
+    short.value = 1e9
+    n_written = 0
+    while True:
+        scheduler.cache.flush(1)
+        operations = scheduler.take_operations()
+        if not operations:
+            break
+        n_written += 1
+        assert n_written < 20
+        memory.perform(operations, scheduler)
+    assert len(memory.stored) == min(3, disk_bytes // 120)
+
+
 # ---------------------------------------------------------------- reasons
 
 
