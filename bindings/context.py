@@ -202,6 +202,12 @@ class Context(Owner):
         return int(self._info.n_embd_out)
 
     @property
+    def n_embed_max(self) -> int:
+        """Most tokens of a prompt to embed: a ubatch, or more where the prompt's last token alone
+        counts and sees no later one. 0 in a context that generates."""
+        return int(self._info.n_embed_max)
+
+    @property
     def has_memory(self) -> bool:
         """Whether there are sequences; a model that only embeds keeps none."""
         return bool(self._info.has_memory)
@@ -311,8 +317,8 @@ class Context(Owner):
         n_embd_out]. A prompt's row depends on what it is batched with by rounding only.
 
         Raises:
-            ArgumentError: a prompt is empty, or longer than n_ubatch or the model allows, or the
-                context was created without `embeddings`.
+            ArgumentError: a prompt is empty, or longer than `n_embed_max` or the model allows, or
+                the context was created without `embeddings`.
             DecodeError: compute failed or was interrupted.
         """
         rows = embed(self, prompts)

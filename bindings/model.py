@@ -15,6 +15,7 @@ from . import _ffi
 from .chat import ChatPrompt
 from .context import Context
 from .errors import ArgumentError, ClosedError, LoadCancelled
+from .fim import FimTokens
 from .load_placement import expert_rows
 from .modelfile import open_model_file
 from .owner import Owner
@@ -182,9 +183,30 @@ class Model(Owner):
         return int(self._info.eos)
 
     @property
+    def sep(self) -> int:
+        """Token between two texts; -1 if the vocabulary has none."""
+        return int(self._info.sep)
+
+    @property
     def add_bos(self) -> bool:
         """Whether `tokenize(add_special=True)` begins with `bos`."""
         return bool(self._info.add_bos)
+
+    @property
+    def add_eos(self) -> bool:
+        """Whether `tokenize(add_special=True)` ends with `eos`."""
+        return bool(self._info.add_eos)
+
+    @property
+    def add_sep(self) -> bool:
+        """Whether the model wants `sep` between two texts."""
+        return bool(self._info.add_sep)
+
+    @property
+    def fim(self) -> FimTokens:
+        """Tokens for filling a gap in a text."""
+        info = self._info
+        return FimTokens(info.fim_pre, info.fim_suf, info.fim_mid, info.fim_rep, info.fim_sep)
 
     @property
     def is_recurrent(self) -> bool:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from ..text import Pieces
-from .api import chat, completion, models, openai_completion, reports, tokens
+from .api import (
+    chat,
+    completion,
+    embeddings,
+    models,
+    openai_completion,
+    reports,
+    rerank,
+    tokens,
+)
 from .auth import ApiKeys
 from .client import EngineClient
 from .defaults import sampling_of
@@ -18,6 +27,8 @@ ROUTERS = (
     openai_completion.router,
     chat.router,
     tokens.router,
+    embeddings.router,
+    rerank.router,
     reports.router,
 )
 

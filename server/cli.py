@@ -45,6 +45,8 @@ def read_settings(args: argparse.Namespace) -> ServerSettings:
         aliases=args.alias,
         api_keys=(*args.api_key, *args.api_key_file),
         hang_timeout_s=args.hang_timeout,
+        embeddings=args.embeddings or args.reranking,
+        reranking=args.reranking or (args.embeddings and args.pooling == "rank"),
         overflow="shift" if args.context_shift else "stop",
         build_info=f"pannier-{version('pannier')}",
     )

@@ -45,6 +45,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     _add_hang_timeout(context)
     _add_prefixes(parser.add_argument_group("prefixes of prompts"))
     _add_speculation(parser.add_argument_group("speculation"))
+    _add_embeddings(parser.add_argument_group("embeddings"))
     add_placement(parser.add_argument_group("placement"))
     _add_http(parser.add_argument_group("HTTP"))
 
@@ -90,6 +91,8 @@ def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConf
         spec_type=args.spec_type,
         spec_size_n=args.spec_ngram_simple_size_n,
         spec_size_m=args.spec_ngram_simple_size_m,
+        embeddings=args.embeddings or args.reranking,
+        pooling="rank" if args.reranking else args.pooling,
     )
 
 
@@ -274,6 +277,28 @@ def _add_speculation(group: Group) -> None:
     _number(add, "", "--spec-ngram-simple-size-m", EngineConfig.spec_size_m, "most tokens guessed "
             "at once; for models with a recurrent state, each costs one more state per sequence",
             low=1)  # fmt: skip
+
+
+def _add_embeddings(group: Group) -> None:
+    add = group.add_argument
+    add(
+        "--embeddings",
+        "--embedding",
+        action="store_true",
+        help="serve embeddings, and nothing else; -ub is the most tokens of an input",
+    )
+    add(
+        "--reranking",
+        "--rerank",
+        action="store_true",
+        help="serve /rerank: --embeddings --pooling rank",
+    )
+    add(
+        "--pooling",
+        choices=("none", "mean", "cls", "last", "rank"),
+        default="auto",
+        help="how the tokens of an input become one embedding (default: as the model file says)",
+    )
 
 
 def add_placement(group: Group) -> None:

@@ -44,7 +44,7 @@ class Scheduler:
         self.limits = limits
         self.policy = policy or Policy()
         self.eog = frozenset(eog)
-        self.waiting = WaitingLine()
+        self.waiting: WaitingLine[Submit] = WaitingLine()
         self.running: dict[int, Running] = {}
         self.free_slots = list(range(limits.n_slots))
         self.pool = SequencePool(limits, sizes or CacheSizes(), self.running)

@@ -15,8 +15,10 @@ from typing import Any
 from ..sampling import SamplingParams
 from ..text import Pieces
 from .choice import Choice
+from .fields import Body
 from .messages import Timings, TokenLogprob
 from .schemas import Generation
+from .state import Serving
 
 LETTERS = string.digits + string.ascii_letters
 LOWEST_FLOAT = -3.4028234663852886e38  # JSON has no -inf
@@ -88,6 +90,20 @@ def usage_json(choices: Sequence[Choice], n_per_prompt: int) -> dict[str, Any]:
         "prompt_tokens_details": {
             "cached_tokens": sum(choice.timings.cache_n for choice in prompts)
         },
+    }
+
+
+def prompt_usage_json(n_tokens: int) -> dict[str, Any]:
+    """OpenAI's token counts of what has no output."""
+    return {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
+
+
+def model_json(body: Body, server: Serving) -> dict[str, Any]:
+    """The head of a list: the model's name as the request has it."""
+    model = body.get("model")
+    return {
+        "model": model if isinstance(model, str) else server.settings.model_name,
+        "object": "list",
     }
 
 

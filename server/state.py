@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from fastapi import Request
 
+from ..fim import FimTokens
 from ..sampling import SamplingParams
 from ..text import Pieces
 from .client import EngineClient
@@ -60,6 +61,31 @@ class Vocabulary(Protocol):
         ...
 
     @property
+    def sep(self) -> int:
+        """Token between two texts; -1 for none."""
+        ...
+
+    @property
+    def add_bos(self) -> bool:
+        """Whether a text begins with `bos`."""
+        ...
+
+    @property
+    def add_eos(self) -> bool:
+        """Whether a text ends with `eos`."""
+        ...
+
+    @property
+    def add_sep(self) -> bool:
+        """Whether `sep` comes between two texts."""
+        ...
+
+    @property
+    def fim(self) -> FimTokens:
+        """Tokens for filling a gap in a text."""
+        ...
+
+    @property
     def n_vocab(self) -> int:
         """Number of tokens."""
         ...
@@ -101,6 +127,10 @@ class ServerSettings:
     max_body_bytes: int = 64 << 20
     overflow: Overflow = "stop"
     """For requests that do not say what to do when the context is full."""
+    embeddings: bool = False
+    """The engine embeds, and does nothing else."""
+    reranking: bool = False
+    """It scores documents, and embeds nothing."""
     build_info: str = ""
     hang_timeout_s: float = 120.0
     """An engine that has work and says nothing for so long is replaced; 0: never. It answers only

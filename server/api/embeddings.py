@@ -1,0 +1,103 @@
+"""`POST /embedding`, llama-server's own form, and `/v1/embeddings`, OpenAI's."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from ...embedding import Rows
+from ..body import read_object
+from ..embeddings import embed, normalized, read_inputs
+from ..errors import ApiError
+from ..fields import Body, integer, text, whole, wrong
+from ..shapes import model_json, prompt_usage_json
+from ..state import Serving, serving
+from ..wire import json_response
+
+router = APIRouter()
+
+NORMALIZE = whole("embd_normalize", -1)
+EUCLIDEAN = 2
+
+
+@router.post("/embedding")
+@router.post("/embeddings")
+async def embedding(request: Request) -> Response:
+    """Embeddings as llama-server gives them: a list, several rows where nothing is pooled."""
+    return await _respond(request, openai=False)
+
+
+@router.post("/v1/embeddings")
+async def openai_embedding(request: Request) -> Response:
+    """Embeddings in OpenAI's form; in llama-server's if `content` is given for `input`."""
+    return await _respond(request, openai=True)
+
+
+async def _respond(request: Request, *, openai: bool) -> Response:
+    server = serving(request)
+    check_embeds(server, openai)
+    body = await read_object(request)
+    field = "input" if body.get("input") is not None else "content"
+    if body.get(field) is None:
+        raise ApiError('"input" or "content" must be provided')
+    encoding = _encoding(body)
+    norm = integer(body, NORMALIZE, EUCLIDEAN)
+    prompts = await read_inputs(body[field], server, field)
+    rows = await embed(request, prompts)
+    if rows is None:
+        return Response(status_code=499)  # nobody reads it
+    if is_pooled(server):
+        rows = [normalized(row, norm) for row in rows]
+    if not openai or field == "content":
+        return json_response([_native(i, row) for i, row in enumerate(rows)])
+    data = [_openai(i, row, encoding) for i, row in enumerate(rows)]
+    usage = prompt_usage_json(sum(map(len, prompts)))
+    return json_response({**model_json(body, server), "usage": usage, "data": data})
+
+
+def check_embeds(server: Serving, openai: bool) -> None:
+    """Raises `ApiError` for a server that does not embed, or not in this form."""
+    if not server.settings.embeddings:
+        raise ApiError(
+            "This server does not support embeddings. Start it with `--embeddings`", status=501
+        )
+    if server.info.facts["pooling"] == "rank":
+        raise ApiError(
+            "This server scores documents: use /rerank, or start it with `--embeddings` and "
+            "another `--pooling`",
+            status=501,
+        )
+    if openai and not is_pooled(server):
+        raise ApiError(
+            "Pooling type 'none' is not OAI compatible. Please use a different pooling type"
+        )
+
+
+def is_pooled(server: Serving) -> bool:
+    """One row for each input."""
+    return bool(server.info.facts["pooling"] != "none")
+
+
+def _encoding(body: Body) -> str:
+    encoding = text(body, "encoding_format", "float")
+    if encoding not in ("float", "base64"):
+        raise wrong("encoding_format", "'float' or 'base64'", encoding)
+    return encoding
+
+
+def _native(index: int, row: Rows) -> dict[str, Any]:
+    return {"index": index, "embedding": row.reshape(-1, row.shape[-1]).tolist()}
+
+
+def _openai(index: int, row: Rows, encoding: str) -> dict[str, Any]:
+    if encoding == "base64":
+        data = base64.b64encode(row.astype("<f4").tobytes()).decode()
+        return {
+            "embedding": data,
+            "index": index,
+            "object": "embedding",
+            "encoding_format": "base64",
+        }
+    return {"embedding": row.tolist(), "index": index, "object": "embedding"}
