@@ -9,7 +9,6 @@ from fastapi import Request
 
 from .errors import ApiError, shown
 from .state import serving
-from .wire import dumps
 
 
 async def read_object(request: Request) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def loads(data: bytes) -> Any:
     try:
         value = json.loads(data.decode(), parse_constant=_refuse_constant)
         if b"\\ud" in data or b"\\uD" in data:
-            dumps(value)
+            json.dumps(value, ensure_ascii=False).encode()
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise ApiError(f"the body is not UTF-8 text: {error.reason}") from error
     except RecursionError as error:
