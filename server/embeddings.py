@@ -12,8 +12,7 @@ from ..embedding import Rows
 from .answer import owner_of, watched
 from .auth import key_of
 from .choice import check_served
-from .errors import ApiError, exceeds_context, not_supported
-from .fields import wrong
+from .errors import ApiError, exceeds_context, not_supported, wrong
 from .prompts import split_prompts, tokenize
 from .state import Serving, serving
 

@@ -15,9 +15,8 @@ from typing import Any
 from ..sampling import SamplingParams
 from ..text import Pieces
 from .choice import Choice
-from .fields import Body
+from .generation import Generation
 from .messages import Timings, TokenLogprob
-from .schemas import Generation
 from .state import Serving
 
 LETTERS = string.digits + string.ascii_letters
@@ -98,9 +97,8 @@ def prompt_usage_json(n_tokens: int) -> dict[str, Any]:
     return {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
 
 
-def model_json(body: Body, server: Serving) -> dict[str, Any]:
-    """The head of a list: the model's name as the request has it."""
-    model = body.get("model")
+def list_json(model: Any, server: Serving) -> dict[str, Any]:
+    """The head of a list, with the model's name as the request has it."""
     return {
         "model": model if isinstance(model, str) else server.settings.model_name,
         "object": "list",

@@ -8,18 +8,15 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ...embedding import Rows
-from ..body import read_object
+from ..body import read_body
 from ..embeddings import embed, normalized, read_inputs
 from ..errors import ApiError
-from ..fields import Body, integer, text, whole, wrong
-from ..shapes import model_json, prompt_usage_json
+from ..requests.embeddings import EmbeddingsBody
+from ..shapes import list_json, prompt_usage_json
 from ..state import Serving, serving
 from ..wire import json_response
 
 router = APIRouter()
-
-NORMALIZE = whole("embd_normalize", -1)
-EUCLIDEAN = 2
 
 
 @router.post("/embedding")
@@ -38,23 +35,19 @@ async def openai_embedding(request: Request) -> Response:
 async def _respond(request: Request, *, openai: bool) -> Response:
     server = serving(request)
     check_embeds(server, openai)
-    body = await read_object(request)
-    field = "input" if body.get("input") is not None else "content"
-    if body.get(field) is None:
-        raise ApiError('"input" or "content" must be provided')
-    encoding = _encoding(body)
-    norm = integer(body, NORMALIZE, EUCLIDEAN)
-    prompts = await read_inputs(body[field], server, field)
+    body = await read_body(request, EmbeddingsBody)
+    field = "input" if body.input is not None else "content"
+    prompts = await read_inputs(getattr(body, field), server, field)
     rows = await embed(request, prompts)
     if rows is None:
         return Response(status_code=499)  # nobody reads it
     if is_pooled(server):
-        rows = [normalized(row, norm) for row in rows]
+        rows = [normalized(row, body.embd_normalize) for row in rows]
     if not openai or field == "content":
         return json_response([_native(i, row) for i, row in enumerate(rows)])
-    data = [_openai(i, row, encoding) for i, row in enumerate(rows)]
+    data = [_openai(i, row, body.encoding_format) for i, row in enumerate(rows)]
     usage = prompt_usage_json(sum(map(len, prompts)))
-    return json_response({**model_json(body, server), "usage": usage, "data": data})
+    return json_response({**list_json(body.model, server), "usage": usage, "data": data})
 
 
 def check_embeds(server: Serving, openai: bool) -> None:
@@ -78,13 +71,6 @@ def check_embeds(server: Serving, openai: bool) -> None:
 def is_pooled(server: Serving) -> bool:
     """One row for each input."""
     return bool(server.info.facts["pooling"] != "none")
-
-
-def _encoding(body: Body) -> str:
-    encoding = text(body, "encoding_format", "float")
-    if encoding not in ("float", "base64"):
-        raise wrong("encoding_format", "'float' or 'base64'", encoding)
-    return encoding
 
 
 def _native(index: int, row: Rows) -> dict[str, Any]:

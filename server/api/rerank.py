@@ -6,18 +6,16 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ..body import read_object
+from ..body import read_body
 from ..embeddings import embed
 from ..errors import ApiError
-from ..fields import Body, boolean, integer, whole, wrong
+from ..requests.rerank import RerankBody
 from ..rerank import rerank_prompt
-from ..shapes import model_json, prompt_usage_json
+from ..shapes import list_json, prompt_usage_json
 from ..state import serving
 from ..wire import json_response
 
 router = APIRouter()
-
-TOP_N = whole("top_n", 0)
 
 
 @router.post("/rerank")
@@ -31,45 +29,20 @@ async def rerank(request: Request) -> Response:
         raise ApiError(
             "This server does not support reranking. Start it with `--reranking`", status=501
         )
-    body = await read_object(request)
-    query = _query(body)
-    documents = _documents(body)
-    top_n = integer(body, TOP_N, len(documents))
-    is_tei = "texts" in body
-    with_text = is_tei and boolean(body, "return_text")
-    prompts = [await rerank_prompt(query, text, server.vocabulary) for text in documents]
+    body = await read_body(request, RerankBody)
+    texts, is_tei = body.ranked, body.texts is not None
+    prompts = [await rerank_prompt(body.query, text, server.vocabulary) for text in texts]
     rows = await embed(request, prompts)
     if rows is None:
         return Response(status_code=499)  # nobody reads it
     scores = [float(row[0]) for row in rows]
     label = "score" if is_tei else "relevance_score"
-    results = ranked(scores, label, documents if with_text else None)[:top_n]
+    with_text = is_tei and body.return_text
+    results = ranked(scores, label, texts if with_text else None)[: body.top_n]
     if is_tei:
         return json_response(results)
     usage = prompt_usage_json(sum(map(len, prompts)))
-    return json_response({**model_json(body, server), "usage": usage, "results": results})
-
-
-def _query(body: Body) -> str:
-    query = body.get("query")
-    if query is None:
-        raise ApiError('"query" must be provided')
-    if not isinstance(query, str):
-        raise wrong("query", "a string", query)
-    return query
-
-
-def _documents(body: Body) -> list[str]:
-    name = "documents" if body.get("documents") is not None else "texts"
-    documents = body.get(name)
-    if documents is None:
-        raise ApiError('"documents" must be a non-empty string array')
-    if not isinstance(documents, list) or not documents:
-        raise wrong(name, "a list of strings, not empty", documents)
-    for document in documents:
-        if not isinstance(document, str):
-            raise wrong(name, "a list of strings, not empty", document)
-    return documents
+    return json_response({**list_json(body.model, server), "usage": usage, "results": results})
 
 
 def ranked(scores: list[float], label: str, texts: list[str] | None) -> list[dict[str, Any]]:

@@ -68,7 +68,7 @@ def test_a_prompt_whose_last_token_counts_may_take_several_ubatches(pannier, nam
     with load(pannier, name) as model:
         whole = embed(model, "last", prompts, n_ubatch=256)
         parts = embed(model, "last", prompts, n_ubatch=32)
-        with pytest.raises(pannier.ArgumentError, match="257 tokens.*larger n_ctx"):
+        with pytest.raises(pannier.ArgumentError, match=r"257 tokens.*larger n_ctx"):
             embed(model, "last", [[1] * 257], n_ubatch=32)
     assert error(parts, whole) < ROUNDING
 

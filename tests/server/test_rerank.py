@@ -95,12 +95,12 @@ def test_the_models_template() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"documents": ["a"]}, '"query" must be provided'),
+        ({"documents": ["a"]}, "'query' is required"),
         ({"query": 1, "documents": ["a"]}, "Field 'query': expected a string, got 1"),
         ({"query": "q"}, '"documents" must be a non-empty string array'),
-        ({"query": "q", "documents": []}, "Field 'documents': expected a list of strings"),
-        ({"query": "q", "texts": "a"}, "Field 'texts': expected a list of strings"),
-        ({"query": "q", "documents": ["a", 1]}, "Field 'documents': expected a list of strings"),
+        ({"query": "q", "documents": []}, '"documents" must be a non-empty string array'),
+        ({"query": "q", "texts": "a"}, "Field 'texts': expected a list, got 'a'"),
+        ({"query": "q", "documents": ["a", 1]}, "Field 'documents[1]': expected a string, got 1"),
         ({"query": "q", "documents": ["a"], "top_n": -1}, "Field 'top_n': expected a whole number"),
         ({"query": "q", "texts": ["a"], "return_text": 1}, "Field 'return_text': expected true"),
         ({"query": "q" * 60, "documents": ["a"]}, "input (62 tokens) is too large to process"),
