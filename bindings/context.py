@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from collections.abc import Sequence as Sequence_
 from typing import TYPE_CHECKING, Any
 
@@ -280,6 +281,20 @@ class Context(Owner):
         self.call(
             "sampler_set", seq_id, _ffi.byref(raw), _ffi.int32s(tokens), len(tokens), n_generated
         )
+
+    def set_adapters(self, scales: Mapping[int, float]) -> None:
+        """From the next step on compute with these of the model's adapters, and no others.
+
+        What the sequences hold stays as it was computed. llama.cpp prepares its graphs anew, which
+        takes about as long as creating the context.
+
+        Args:
+            scales: by `Adapter.id`; 0 leaves one out.
+
+        Raises ArgumentError for an adapter that is not there, or a scale that is no number.
+        """
+        ids = _ffi.int32s(list(scales))
+        self.call("context_set_adapters", ids, _ffi.float32s(list(scales.values())), len(scales))
 
     def clear_sampler(self, seq_id: int) -> None:
         """Take a sequence's sampler away."""

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from . import _ffi
+from .adapter import Adapter
 from .chat import ChatPrompt
 from .context import Context
 from .errors import ArgumentError, ClosedError, LoadCancelled
 from .fim import FimTokens
 from .load_placement import expert_rows
 from .modelfile import open_model_file
+from .modelfile.adapter import open_adapter_file
 from .owner import Owner
 from .placement import Override
 
@@ -79,8 +81,8 @@ class Model(Owner):
         self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._pieces: dict[tuple[int, bool], bytes] = {}
-        file = open_model_file(path)
-        rows = [*tensor_overrides, *expert_rows(file, experts, n_cpu_moe, devices)]
+        self._file = open_model_file(path)
+        rows = [*tensor_overrides, *expert_rows(self._file, experts, n_cpu_moe, devices)]
         params, self._keep_alive = _native_params(rows, devices, load_mode)
         params.n_gpu_layers = n_gpu_layers
         params.vocab_only = vocab_only
@@ -126,6 +128,18 @@ class Model(Owner):
             handle, self._handle = self._handle, None
             if handle is not None:
                 self._lib.model_free(handle)
+
+    def add_adapter(self, path: str | os.PathLike[str]) -> Adapter:
+        """Load a LoRA adapter, for `Context.set_adapters`.
+
+        Raises ModelError for a file that is missing, damaged, or made for another model.
+        """
+        file = open_adapter_file(path, self._file)
+        id = _ffi.int32()
+        self._lib.check(
+            self._lib.model_add_adapter(self.handle, os.fsencode(file.path), _ffi.byref(id))
+        )
+        return Adapter(id.value, file)
 
     def context(self, **options: Any) -> Context:
         """A context over this model; the options are those of `Context`."""

@@ -38,22 +38,75 @@ def edited(
     return path
 
 
-def adapter(path: Path, tensors: Mapping[str, np.ndarray], **metadata: Any) -> Path:
-    """Write a LoRA adapter; keys of `metadata` have `_` for `.`, and None leaves one out."""
-    keys = {
-        "general.type": "adapter",
-        "adapter.type": "lora",
-        "adapter.lora.alpha": 4.0,
-        **{key.replace("__", "."): value for key, value in metadata.items()},
-    }
-    writer = gguf.GGUFWriter(path, keys.pop("general.architecture", "llama"))
-    for key, value in keys.items():
-        if value is not None:
-            _add(writer, key, value)
-    for name, data in tensors.items():
-        writer.add_tensor(name, data)
-    _write(writer)
-    return path
+ALPHA = 4.0
+
+
+class Lora:
+    """A LoRA adapter of random weights for some tensors of a model."""
+
+    def __init__(self, model: Path, *parts: str, rank: int = 2, seed: int = 0) -> None:
+        """`parts`: what the names of the tensors contain."""
+        reader = gguf.GGUFReader(model)
+        rng = np.random.default_rng(seed)
+        self.model = model
+        self.architecture = reader.fields["general.architecture"].contents()
+        self.weights = {
+            tensor.name: np.array(tensor.data)
+            for tensor in reader.tensors
+            if any(part in tensor.name for part in parts)
+        }
+        assert self.weights
+        self.a, self.b = {}, {}
+        for name, weight in self.weights.items():
+            *stack, n_out, n_in = weight.shape
+            if name == "token_embd.weight":  # rows are looked up in the first one
+                n_out, n_in = n_in, rank
+                a, b = (weight.shape[0], rank), (n_out, rank)
+            else:
+                a, b = (*stack, rank, n_in), (*stack, n_out, rank)
+            self.a[name] = rng.standard_normal(a, dtype=np.float32) / 4
+            self.b[name] = rng.standard_normal(b, dtype=np.float32) / 4
+        self.rank = rank
+
+    @property
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Of the adapter's file."""
+        return {
+            **{f"{name}.lora_a": data for name, data in self.a.items()},
+            **{f"{name}.lora_b": data for name, data in self.b.items()},
+        }
+
+    def write(self, path: Path, metadata: Mapping[str, Any] | None = None) -> Path:
+        """The adapter's file; a value of None leaves a key out."""
+        keys: dict[str, Any] = {
+            "general.type": "adapter",
+            "adapter.type": "lora",
+            "adapter.lora.alpha": ALPHA,
+            **(metadata or {}),
+        }
+        writer = gguf.GGUFWriter(path, keys.pop("general.architecture", self.architecture))
+        for key, value in keys.items():
+            if value is not None:
+                _add(writer, key, value)
+        for name, data in self.tensors.items():
+            writer.add_tensor(name, data)
+        _write(writer)
+        return path
+
+    def merge(self, path: Path, scale: float = 1.0) -> Path:
+        """The model with the adapter in its weights."""
+        factor = np.float32(scale * ALPHA / self.rank)
+        return edited(
+            self.model,
+            path,
+            tensors={
+                name: weight + factor * self._product(name) for name, weight in self.weights.items()
+            },
+        )
+
+    def _product(self, name: str) -> np.ndarray:
+        a, b = self.a[name], self.b[name]
+        return a @ b.T if name == "token_embd.weight" else b @ a
 
 
 def _tensors(reader: gguf.GGUFReader, changes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

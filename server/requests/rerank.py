@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from ..errors import ApiError
@@ -15,7 +15,7 @@ class RerankBody(RequestBody):
 
     query: str
     """The query."""
-    documents: list[str] = []
+    documents: list[str] = Field(default_factory=list)
     """The documents, in Jina's form; not empty."""
     texts: list[str] | None = None
     """The documents, in the form of Text Embeddings Inference; the answer has that form then."""
