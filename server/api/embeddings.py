@@ -10,8 +10,10 @@ from fastapi import APIRouter, Request, Response
 from ...embedding import Rows
 from ..body import read_body
 from ..embeddings import embed, normalized, read_inputs
+from ..endpoint import describes
 from ..errors import ApiError
 from ..requests.embeddings import EmbeddingsBody
+from ..responses.embeddings import Embeddings, NativeEmbedding
 from ..shapes import list_json, prompt_usage_json
 from ..state import Serving, serving
 from ..wire import json_response
@@ -19,16 +21,49 @@ from ..wire import json_response
 router = APIRouter()
 
 
-@router.post("/embedding")
 @router.post("/embeddings")
+@router.post("/embedding")
+@describes(
+    answer=list[NativeEmbedding],
+    body=EmbeddingsBody,
+    example={"content": ["Hello", "Good morning"]},
+    example_answer=[
+        {"index": 0, "embedding": [[-0.0628, 0.055]]},
+        {"index": 1, "embedding": [[-0.0185, 0.0911]]},
+    ],
+    flags=("--embeddings",),
+    errors=(501,),
+)
 async def embedding(request: Request) -> Response:
-    """Embeddings as llama-server gives them: a list, several rows where nothing is pooled."""
+    """Texts to embeddings, in llama-server's form.
+
+    For a server that was started with `--embeddings`, which answers no completions; any other says
+    501. `--pooling` chooses how the tokens of an input become one embedding (`none`: a row for each
+    token). An input may have as many tokens as `-ub`, or as the context where the last token's
+    embedding is the input's (`--pooling last`). Inputs of all clients are computed together.
+    """
     return await _respond(request, openai=False)
 
 
 @router.post("/v1/embeddings")
+@describes(
+    answer=Embeddings | list[NativeEmbedding],
+    body=EmbeddingsBody,
+    example={"input": "Hello"},
+    example_answer={
+        "model": "all-minilm-l6-v2",
+        "object": "list",
+        "usage": {"prompt_tokens": 3, "total_tokens": 3},
+        "data": [{"embedding": [-0.0628, 0.055], "index": 0, "object": "embedding"}],
+    },
+    flags=("--embeddings",),
+    errors=(501,),
+)
 async def openai_embedding(request: Request) -> Response:
-    """Embeddings in OpenAI's form; in llama-server's if `content` is given for `input`."""
+    """Texts to embeddings, in OpenAI's form.
+
+    With `content` in the place of `input` the answer is `/embedding`'s.
+    """
     return await _respond(request, openai=True)
 
 

@@ -8,9 +8,11 @@ from fastapi import APIRouter, Request, Response
 
 from ..body import read_body
 from ..embeddings import embed
+from ..endpoint import describes
 from ..errors import ApiError
 from ..requests.rerank import RerankBody
 from ..rerank import rerank_prompt
+from ..responses.embeddings import Rank, Ranking
 from ..shapes import list_json, prompt_usage_json
 from ..state import serving
 from ..wire import json_response
@@ -18,12 +20,31 @@ from ..wire import json_response
 router = APIRouter()
 
 
-@router.post("/rerank")
-@router.post("/reranking")
-@router.post("/v1/rerank")
 @router.post("/v1/reranking")
+@router.post("/v1/rerank")
+@router.post("/reranking")
+@router.post("/rerank")
+@describes(
+    answer=Ranking | list[Rank],
+    body=RerankBody,
+    example={"query": "What barks?", "documents": ["a cat", "a dog"], "top_n": 1},
+    example_answer={
+        "model": "bge-reranker-v2-m3",
+        "object": "list",
+        "usage": {"prompt_tokens": 20, "total_tokens": 20},
+        "results": [{"index": 1, "relevance_score": 2.31}],
+    },
+    flags=("--reranking",),
+    errors=(501,),
+)
 async def rerank(request: Request) -> Response:
-    """Score each document. `texts` in the place of `documents` asks for TEI's form."""
+    """Documents in the order in which they answer a query.
+
+    For a server that was started with `--reranking`, which embeds nothing; any other says 501. A
+    query and a document become one prompt, by the model's own template or the tokens that its
+    vocabulary wants around texts. `texts` in the place of `documents` asks for the form of Text
+    Embeddings Inference: a list.
+    """
     server = serving(request)
     if not server.settings.reranking:
         raise ApiError(

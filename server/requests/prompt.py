@@ -43,9 +43,23 @@ PARTS = {
 INPUT = {"anyOf": [*ONE["anyOf"], PARTS]}
 
 Inputs = Annotated[
-    Any, WithJsonSchema({"anyOf": [*INPUT["anyOf"], {"type": "array", "items": INPUT}]})
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [*INPUT["anyOf"], {"type": "array", "items": INPUT}],
+            "x-type": "string, list of tokens, list mixing both, object, list of such",
+        }
+    ),
 ]
-Content = Annotated[Any, WithJsonSchema(TEXT_OR_TOKENS)]
+Content = Annotated[
+    Any, WithJsonSchema({**TEXT_OR_TOKENS, "x-type": "string, list of tokens, list mixing both"})
+]
 Prompts = Annotated[
-    Any, WithJsonSchema({"anyOf": [*ONE["anyOf"], {"type": "array", "items": ONE}]})
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [*ONE["anyOf"], {"type": "array", "items": ONE}],
+            "x-type": "string, list of tokens, list mixing both, list of such",
+        }
+    ),
 ]

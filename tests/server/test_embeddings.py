@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from pannier.engine import Engine
 from pannier.server.embeddings import normalized
 from pannier.server.messages import Cancel, Embed, Output
+from pannier.server.responses.embeddings import Embeddings, NativeEmbedding
+from pannier.server.responses.error import ErrorAnswer
 
 from ..convert.test_embedder import PACKAGE
 from .conftest import BOS, N_SLOTS, Visitor, letters, serving
@@ -269,7 +272,10 @@ def ports(request: pytest.FixtureRequest, tools_engine: Engine) -> Iterator[tupl
 def test_llama_server_says_the_same(ports: tuple[int, int], body: dict[str, Any]) -> None:
     ours, theirs = ports
     for path in ("/embedding", "/v1/embeddings"):
-        assert_alike(call(ours, path, body), call(theirs, path, body))
+        status, answer = call(ours, path, body)
+        assert_alike((status, answer), call(theirs, path, body))
+        model: Any = list[NativeEmbedding] if isinstance(answer, list) else Embeddings
+        TypeAdapter(ErrorAnswer if status != 200 else model).validate_python(answer)
 
 
 @pytest.mark.engine
@@ -285,7 +291,7 @@ def test_clients_at_once_get_what_each_gets_alone(bert: Path, cpu_engine: Engine
                     answer = await asyncio.to_thread(
                         call, server.port, "/v1/embeddings", {"input": inputs}
                     )
-                assert answer[0] == 200
+                assert answer[0] == 200, answer
                 return numbers(answer[1])
 
             return await asyncio.gather(*map(one, texts))

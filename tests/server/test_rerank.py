@@ -8,9 +8,11 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from pannier.engine import Engine
 from pannier.server.messages import Embed, Output
+from pannier.server.responses.embeddings import Rank, Ranking
 
 from ..edited_gguf import edited
 from .conftest import BOS, EOS, FakeVocabulary
@@ -188,6 +190,7 @@ def test_llama_server_says_the_same(
         for body in BODIES:
             ours, theirs = (call(p, "/v1/rerank", body) for p in (server.port, port))
             assert ours[0] == theirs[0] == 200
+            TypeAdapter(Ranking | list[Rank]).validate_python(ours[1])
             assert_alike(ours[1], theirs[1])
         assert call(server.port, "/embedding", {"content": "a"})[0] == 501
         many = {"query": QUERY, "documents": [f"{i} {'x ' * i}" for i in range(70)]}
