@@ -91,6 +91,7 @@ class Run:
             overflow=self.wanted.overflow,
             n_keep=self.wanted.n_keep,
             priority=self.wanted.priority,
+            adapters=self.wanted.adapters,
             key=self._key,
         )
         self._by_id[id] = choice

@@ -7,10 +7,13 @@ from typing import Any
 from fastapi import FastAPI
 
 from ..text import Pieces
+from .adapters import AdapterList
 from .api import (
+    adapters,
     chat,
     completion,
     embeddings,
+    infill,
     models,
     openai_completion,
     reports,
@@ -27,11 +30,13 @@ from .state import ServerSettings, Serving, Vocabulary
 ROUTERS = (
     models.router,
     completion.router,
+    infill.router,
     openai_completion.router,
     chat.router,
     tokens.router,
     embeddings.router,
     rerank.router,
+    adapters.router,
     reports.router,
 )
 
@@ -49,6 +54,7 @@ def create_app(client: EngineClient, vocabulary: Vocabulary, settings: ServerSet
         vocabulary=vocabulary,
         settings=settings,
         sampling=sampling_of(vocabulary.metadata),
+        adapters=AdapterList(settings.adapters, settings.adapter_scales),
         pieces=Pieces(vocabulary),
         all_pieces=Pieces(vocabulary, special=True),
     )

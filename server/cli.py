@@ -7,7 +7,7 @@ import gc
 from typing import TYPE_CHECKING
 
 from .config import EngineConfig
-from .flags import add_flags, read_config
+from .flags import add_flags, read_config, read_lora
 from .named_model import find_model, find_or_build
 
 if TYPE_CHECKING:
@@ -38,13 +38,20 @@ def read_settings(args: argparse.Namespace) -> ServerSettings:
     """The HTTP side's settings."""
     from importlib.metadata import version
 
+    from .adapters import read_adapters
     from .state import ServerSettings
 
+    model = str(find_model(args))
+    lora = read_lora(args)
     return ServerSettings(
-        model_path=str(find_model(args)),
+        model_path=model,
         aliases=args.alias,
         api_keys=(*args.api_key, *args.api_key_file),
         hang_timeout_s=args.hang_timeout,
+        adapters=read_adapters(model, (path for path, _ in lora)),
+        adapter_scales=tuple(scale for _, scale in lora),
+        n_batch=args.batch_size,
+        spm_infill=args.spm_infill,
         embeddings=args.embeddings or args.reranking,
         reranking=args.reranking or (args.embeddings and args.pooling == "rank"),
         overflow="shift" if args.context_shift else "stop",

@@ -56,6 +56,8 @@ class EngineConfig:
     """Tokens that are compared."""
     spec_size_m: int = 8
     """Most tokens that are guessed at once. A recurrent state costs so many more."""
+    adapters: tuple[str, ...] = ()
+    """Files of LoRA adapters."""
     embeddings: bool = False
     """Embed prompts, and do nothing else."""
     pooling: str = "auto"

@@ -14,6 +14,7 @@ from ..errors import ArgumentError, PannierError
 from .embedding_scheduler import EmbeddingScheduler, Piece
 from .mailer import Mailer
 from .messages import (
+    Adapters,
     Answer,
     Cancel,
     Embed,
@@ -50,6 +51,7 @@ class EmbeddingLoop:
         self.submitted: dict[int, float] = {}
         self.mailer = Mailer(connection)
         self.n_steps = 0
+        self.adapters: Adapters = ()
         self.stopping = False
 
     def run(self) -> None:
@@ -128,10 +130,17 @@ class EmbeddingLoop:
             self.mailer.send(Started(tuple(started)))
         return self.scheduler.schedule()
 
+    def use(self, adapters: Adapters) -> None:
+        """Compute with these from now on."""
+        if adapters != self.adapters:
+            self.context.set_adapters(dict(adapters))
+            self.adapters = adapters
+
     def step(self, batch: list[Piece]) -> list[Output]:
         """Compute one batch. What fails costs at most the requests in it."""
         self.n_steps += 1
         try:
+            self.use(batch[0].owner.request.adapters)
             rows = self.context.embed([piece.prompt for piece in batch], normalize=False)
         except ArgumentError as error:
             owners = {piece.owner.request.id for piece in batch}

@@ -13,6 +13,7 @@ from typing import Any
 from .limits import Policy
 from .messages import Embed, FinishReason, Output
 from .refusal import refusal
+from .turns import Turns
 from .waiting import WaitingLine
 
 MAX_FAILURES = 3
@@ -62,6 +63,7 @@ class EmbeddingScheduler:
         self.waiting: WaitingLine[Embed] = WaitingLine()
         self.running: dict[int, Embedding] = {}
         self.free_slots = list(range(limits.n_slots))
+        self.turns = Turns()
 
     @property
     def is_idle(self) -> bool:
@@ -133,7 +135,7 @@ class EmbeddingScheduler:
             return [self._piece(suspect, 0)]
         batch: list[Piece] = []
         n_left = self.limits.n_tokens
-        taken = dict.fromkeys(sorted(self.running, key=self._served), 0)
+        taken = dict.fromkeys(self._whose_turn(), 0)
         while taken and len(batch) < self.limits.n_prompts:
             for id, n in tuple(taken.items()):
                 embedding = self.running[id]
@@ -149,6 +151,14 @@ class EmbeddingScheduler:
                 n_left -= len(piece.prompt)
                 taken[id] += 1
         return batch
+
+    def _whose_turn(self) -> list[int]:
+        """Requests that can share a batch, the least served first."""
+        ids = sorted(self.running, key=self._served)
+        if not ids:
+            return []
+        turn = self.turns.next([self.running[id].request.adapters for id in ids])
+        return [id for id in ids if self.running[id].request.adapters == turn]
 
     def _served(self, id: int) -> tuple[int, int]:
         return self.running[id].n_computed, id

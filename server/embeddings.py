@@ -27,7 +27,7 @@ async def embed(request: Request, prompts: list[list[int]]) -> list[Rows] | None
     stream = server.client.stream(owner_of(request))
     rows: list[Rows] = []
     async with watched(request.receive, stream):
-        stream.embed(prompts, key_of(request))
+        stream.embed(prompts, key=key_of(request), adapters=server.adapters.defaults)
         while not stream.done:
             for output in await stream.take():
                 check_served(output)

@@ -45,6 +45,8 @@ def serve(connection: Connection, config: EngineConfig) -> None:
         if config.engine:
             _ffi.load(open_engine(Path(config.engine)).library)
         model = load_model(config, report_loading(connection))
+        for path in config.adapters:
+            model.add_adapter(path)
     except PannierError as error:
         connection.send(Failed(str(error)))
         return

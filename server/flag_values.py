@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,26 @@ def overrides(text: str) -> tuple[tuple[str, str], ...]:
                 f"{row!r} is not PATTERN=BUFFER, as in 'ffn_.*_exps=CPU'"
             )
         rows.append((pattern, buffer))
+    return tuple(rows)
+
+
+def adapters(text: str) -> tuple[tuple[str, float], ...]:
+    """Files of LoRA adapters between commas, each with the scale 1."""
+    return tuple((path, 1.0) for path in comma_list(text))
+
+
+def scaled_adapters(text: str) -> tuple[tuple[str, float], ...]:
+    """Rows of FILE:SCALE between commas."""
+    rows = []
+    for row in comma_list(text):
+        path, colon, number = row.rpartition(":")
+        try:
+            scale = float(number)
+        except ValueError:
+            scale = math.nan
+        if not (path and colon and math.isfinite(scale)):
+            raise argparse.ArgumentTypeError(f"{row!r} is not FILE:SCALE, as in 'sql.gguf:0.5'")
+        rows.append((path, scale))
     return tuple(rows)
 
 

@@ -15,6 +15,7 @@ from typing import Any, get_args
 from ..placement import ExpertsOn
 from .config import EngineConfig
 from .flag_values import (
+    adapters,
     at_least,
     comma_list,
     gpu_layers,
@@ -23,6 +24,7 @@ from .flag_values import (
     overrides,
     parallel,
     port,
+    scaled_adapters,
 )
 
 DEFAULT_HOST = "127.0.0.1"
@@ -43,8 +45,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_context(context)
     _add_slots(context)
     _add_hang_timeout(context)
+    _add_spm_infill(context)
     _add_prefixes(parser.add_argument_group("prefixes of prompts"))
     _add_speculation(parser.add_argument_group("speculation"))
+    _add_adapters(parser.add_argument_group("adapters"))
     _add_embeddings(parser.add_argument_group("embeddings"))
     add_placement(parser.add_argument_group("placement"))
     _add_http(parser.add_argument_group("HTTP"))
@@ -91,6 +95,7 @@ def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConf
         spec_type=args.spec_type,
         spec_size_n=args.spec_ngram_simple_size_n,
         spec_size_m=args.spec_ngram_simple_size_m,
+        adapters=tuple(path for path, _ in read_lora(args)),
         embeddings=args.embeddings or args.reranking,
         pooling="rank" if args.reranking else args.pooling,
     )
@@ -223,6 +228,14 @@ def _add_slots(group: Group) -> None:
              "prompts of others are computed; 0: prompts go in chunks of -ub")  # fmt: skip
 
 
+def _add_spm_infill(group: Group) -> None:
+    group.add_argument(
+        "--spm-infill",
+        action="store_true",
+        help="/infill shows the model what comes after the gap first; some models were trained so",
+    )
+
+
 def _add_hang_timeout(group: Group) -> None:
     group.add_argument(
         "--hang-timeout",
@@ -277,6 +290,37 @@ def _add_speculation(group: Group) -> None:
     _number(add, "", "--spec-ngram-simple-size-m", EngineConfig.spec_size_m, "most tokens guessed "
             "at once; for models with a recurrent state, each costs one more state per sequence",
             low=1)  # fmt: skip
+
+
+def _add_adapters(group: Group) -> None:
+    add = group.add_argument
+    add(
+        "--lora",
+        action="append",
+        type=adapters,
+        default=[],
+        metavar="FILES",
+        help="LoRA adapters in GGUF, between commas; may be given several times",
+    )
+    add(
+        "--lora-scaled",
+        dest="lora",
+        action="append",
+        type=scaled_adapters,
+        metavar="FILE:SCALE,...",
+        help="the same with a scale for each",
+    )
+    add(
+        "--lora-init-without-apply",
+        action="store_true",
+        help="begin with a scale of 0 for each; POST /lora-adapters sets others",
+    )
+
+
+def read_lora(args: argparse.Namespace) -> tuple[tuple[str, float], ...]:
+    """Files of adapters and the scales that they begin with."""
+    unused = args.lora_init_without_apply
+    return tuple((path, 0.0 if unused else scale) for rows in args.lora for path, scale in rows)
 
 
 def _add_embeddings(group: Group) -> None:

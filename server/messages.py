@@ -17,6 +17,9 @@ from ..sampling import SamplingParams
 
 FinishReason = Literal["eos", "length", "embedded", "cancelled", "error"]
 Overflow = Literal["stop", "shift", "error"]
+Adapters = tuple[tuple[int, float], ...]
+"""LoRA adapters with their scales, by id, without those whose scale is 0: what a request is
+computed with. Requests with different ones share neither a step nor a prefix."""
 QueryKind = Literal["memory", "slots", "alive"]
 
 
@@ -50,6 +53,7 @@ class Submit:
     """Higher starts first; equal ones in order of arrival."""
     key: str = ""
     """Whose request this is, for limits per client; empty: nobody's."""
+    adapters: Adapters = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Embed:
     """None of them empty, or longer than a ubatch of the engine."""
     priority: int = 0
     key: str = ""
+    adapters: Adapters = ()
     """As in `Submit`."""
 
     @property

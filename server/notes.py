@@ -55,7 +55,7 @@ down, no slot is idle (`/slots` with `fail_on_no_slot`) |"""
 
 NOT_YET = """\
 - Fields: see [Refused](#refused).
-- Endpoints: `/infill`, `/metrics`, `/lora-adapters`, `/slots/{id}` (save, \
+- Endpoints: `/metrics`, `/slots/{id}` (save, \
 restore, erase), `POST /props`, Anthropic's messages, OpenAI's responses, audio, counting tokens \
 without an answer, resuming a stream, `/v1/chat/completions/control`.
 - `id_slot` does nothing: any slot can start from any prefix.
@@ -70,6 +70,10 @@ starts: what does not fit now waits |
 | an input to embed is too long; a completion where a model only embeds | 500 | 400; 501 |
 | `--embeddings` with a model that generates | completions too | embeddings only |
 | `/embedding` with `--reranking` | numbers of another buffer | 501 |
+| `--lora-init-without-apply` | applies all the same | scales begin with 0 |
+| a `lora` with an adapter that is not there | ignored | 400 |
+| a prompt that was computed with other adapters | a request without `lora` goes on from it | \
+computed anew |
 | a method that a path has not | 404 | 405 with `Allow` |
 | the engine's process dies | the server with it | another takes over and goes on with the \
 requests; `/health` is 503 until then |

@@ -192,5 +192,5 @@ def _limits_json(wanted: Generation) -> dict[str, Any]:
         "speculative.types": "none",
         "post_sampling_probs": False,
         "backend_sampling": False,
-        "lora": [],
+        "lora": [{"id": id, "scale": scale} for id, scale in wanted.lora],
     }

@@ -9,8 +9,10 @@ from typing import Any, Protocol
 from fastapi import Request
 
 from ..fim import FimTokens
+from ..modelfile.adapter import AdapterFile
 from ..sampling import SamplingParams
 from ..text import Pieces
+from .adapters import AdapterList
 from .client import EngineClient
 from .messages import Overflow, Ready
 
@@ -127,6 +129,13 @@ class ServerSettings:
     max_body_bytes: int = 64 << 20
     overflow: Overflow = "stop"
     """For requests that do not say what to do when the context is full."""
+    adapters: tuple[AdapterFile, ...] = ()
+    adapter_scales: tuple[float, ...] = ()
+    """One for each."""
+    n_batch: int = 2048
+    """Most tokens in a step."""
+    spm_infill: bool = False
+    """`/infill` shows a model what comes after the gap first."""
     embeddings: bool = False
     """The engine embeds, and does nothing else."""
     reranking: bool = False
@@ -155,6 +164,7 @@ class Serving:
     """As outputs show tokens: control tokens are empty."""
     sampling: SamplingParams
     """What a request that says nothing gets."""
+    adapters: AdapterList
     all_pieces: Pieces
     """As prompts show them: control tokens are spelled out."""
     created: int = field(default_factory=lambda: int(time.time()))

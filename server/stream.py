@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from ..sampling import SamplingParams
-from .messages import AnyRequest, Embed, Output, Submit
+from .messages import Adapters, AnyRequest, Embed, Output, Submit
 
 
 class Requests(Protocol):
@@ -63,9 +63,10 @@ class RequestStream:
         """
         return self._admit(Submit(self._requests.next_id(), prompt, sampling, **options))
 
-    def embed(self, prompts: list[list[int]], key: str = "") -> int:
+    def embed(self, prompts: list[list[int]], *, key: str = "", adapters: Adapters = ()) -> int:
         """Have prompts embedded; return the request's id. Raises `ServerError`."""
-        return self._admit(Embed(self._requests.next_id(), prompts, key=key))
+        id = self._requests.next_id()
+        return self._admit(Embed(id, prompts, key=key, adapters=adapters))
 
     def _admit(self, work: AnyRequest) -> int:
         self._requests.admit(self, work)

@@ -53,7 +53,7 @@ class Lora:
         self.weights = {
             tensor.name: np.array(tensor.data)
             for tensor in reader.tensors
-            if any(part in tensor.name for part in parts)
+            if any(part in tensor.name for part in parts) and len(tensor.data.shape) > 1
         }
         assert self.weights
         self.a, self.b = {}, {}

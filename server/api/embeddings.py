@@ -31,7 +31,7 @@ router = APIRouter()
         {"index": 0, "embedding": [[-0.0628, 0.055]]},
         {"index": 1, "embedding": [[-0.0185, 0.0911]]},
     ],
-    flags=("--embeddings",),
+    needs="--embeddings",
     errors=(501,),
 )
 async def embedding(request: Request) -> Response:
@@ -56,7 +56,7 @@ async def embedding(request: Request) -> Response:
         "usage": {"prompt_tokens": 3, "total_tokens": 3},
         "data": [{"embedding": [-0.0628, 0.055], "index": 0, "object": "embedding"}],
     },
-    flags=("--embeddings",),
+    needs="--embeddings",
     errors=(501,),
 )
 async def openai_embedding(request: Request) -> Response:

@@ -34,7 +34,7 @@ router = APIRouter()
         "usage": {"prompt_tokens": 20, "total_tokens": 20},
         "results": [{"index": 1, "relevance_score": 2.31}],
     },
-    flags=("--reranking",),
+    needs="--reranking",
     errors=(501,),
 )
 async def rerank(request: Request) -> Response:

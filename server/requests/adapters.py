@@ -1,0 +1,22 @@
+"""How strong an adapter is: a field of completions, and a row of `/lora-adapters`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .base import RequestBody
+from .types import Natural, Real
+
+
+class AdapterScale(RequestBody):
+    """A LoRA adapter and its scale."""
+
+    id: Natural
+    """Its number, as `/lora-adapters` shows it."""
+    scale: Real = 0.0
+    """What its change of the weights is multiplied by; 0: it is not used."""
+
+
+def scales_of(rows: Iterable[AdapterScale]) -> dict[int, float]:
+    """By id; of several for one, the last."""
+    return {row.id: row.scale for row in rows}
