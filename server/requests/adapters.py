@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
 
 from .base import RequestBody
-from .types import Natural, Real
+from .types import Natural, Number
+
+MAX_SCALE = 100
+"""Far beyond what changes a text for the better. Keys and values that overflow would be the end of
+other clients' answers too: a masked cell of the cache counts nothing only if it is a number."""
 
 
 class AdapterScale(RequestBody):
@@ -13,7 +18,7 @@ class AdapterScale(RequestBody):
 
     id: Natural
     """Its number, as `/lora-adapters` shows it."""
-    scale: Real = 0.0
+    scale: Annotated[float, Number(-MAX_SCALE, MAX_SCALE)] = 0.0
     """What its change of the weights is multiplied by; 0: it is not used."""
 
 

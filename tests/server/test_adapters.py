@@ -92,14 +92,18 @@ def test_scales_hold_for_requests_that_say_nothing() -> None:
         (
             "/completion",
             {"prompt": "a", "lora": [{"id": 0, "scale": "x"}]},
-            "Field 'lora[0].scale': expected a number, got 'x'",
+            "Field 'lora[0].scale': expected a number from -100 to 100, got 'x'",
         ),
         ("/completion", {"prompt": "a", "lora": [{"id": 2, "scale": 1}]}, "there is no adapter 2"),
         ("/lora-adapters", {}, "Request body must be an array"),
         ("/lora-adapters", [5], "Field '[0]': expected an object, got 5"),
         ("/lora-adapters", [{"id": 7, "scale": 1}], "there is no adapter 7; they are 0 to 1"),
         ("/lora-adapters", [{"id": -1}], "Field 'id': expected a whole number of at least 0"),
-        ("/lora-adapters", [{"id": 0, "scale": 1e39}], "Field 'scale': expected a number"),
+        (
+            "/lora-adapters",
+            [{"id": 0, "scale": 101}],
+            "Field 'scale': expected a number from -100 to",
+        ),
     ],
 )
 def test_errors(path: str, body: Any, message: str) -> None:
@@ -348,3 +352,16 @@ def test_the_scales_of_the_server(tools_engine: Engine, tmp_path: Path) -> None:
         assert_alike(call(server.port, "/completion", COMPLETION), merged)
         assert call(server.port, "/lora-adapters")[1][0]["scale"] == 0.75
     assert facts(plain)[0] != facts(merged)[0]
+
+
+@pytest.mark.engine
+def test_the_largest_scales_hurt_nobody_else(world: tuple[int, int]) -> None:
+    port = world[0]
+    plain = call(port, "/completion", {**COMPLETION, "cache_prompt": False})
+    for scale in (100, -100):
+        wild = {"lora": [{"id": 0, "scale": scale}, {"id": 1, "scale": scale}]}
+        for sampling in ({}, {"temperature": 1.0}, {"mirostat": 2, "temperature": 1.0}):
+            body = {**COMPLETION, **wild, **sampling, "prompt": [9, *COMPLETION["prompt"]]}
+            assert call(port, "/completion", body)[0] == 200
+    again = call(port, "/completion", {**COMPLETION, "cache_prompt": False})
+    assert facts(again)[0] == facts(plain)[0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -305,6 +307,28 @@ def test_clients_at_once_get_what_each_gets_alone(bert: Path, cpu_engine: Engine
     assert memory["clients"] == []
     assert memory["graphs"]["n_steps"] < 2 * sum(map(len, texts))
     assert len(slots) >= N_SLOTS
+
+
+@pytest.mark.engine
+def test_an_engine_that_is_killed_loses_nothing(bert: Path, cpu_engine: Engine) -> None:
+    body = {"input": [f"text {i} {'x ' * (i % 60)}" for i in range(60)]}
+    with serving_for_real(cpu_engine, "-t", "1", "--embeddings", model=bert) as server:
+        expected = call(server.port, "/v1/embeddings", body)
+
+        async def run() -> list[Any]:
+            asked = [
+                asyncio.create_task(asyncio.to_thread(call, server.port, "/v1/embeddings", body))
+                for _ in range(3)
+            ]
+            while not any(s["is_processing"] for s in server.get("/slots")):
+                await asyncio.sleep(0.001)
+            os.kill(server.get("/props")["engine"]["pid"], signal.SIGKILL)
+            return await asyncio.gather(*asked)
+
+        answers = asyncio.run(run())
+    for answer in (expected, *answers):
+        assert answer[0] == 200, answer
+        assert np.abs(numbers(answer[1]) - numbers(expected[1])).max() < ROUNDING
 
 
 def test_transformers_say_the_same(bert: Path, cpu_engine: Engine) -> None:
