@@ -6,8 +6,9 @@ import argparse
 import gc
 from typing import TYPE_CHECKING
 
+from .adapter_flags import read_lora
 from .config import EngineConfig
-from .flags import add_flags, read_config, read_lora
+from .flags import add_flags, read_config
 from .named_model import find_model, find_or_build
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from ..placement import ExpertsOn
+from .adapter_flags import add_adapters, read_lora
 from .config import EngineConfig
+from .embedding_flags import add_embeddings
 from .flag_values import (
-    adapters,
     at_least,
     comma_list,
     gpu_layers,
@@ -24,7 +25,6 @@ from .flag_values import (
     overrides,
     parallel,
     port,
-    scaled_adapters,
 )
 
 DEFAULT_HOST = "127.0.0.1"
@@ -48,8 +48,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     _add_spm_infill(context)
     _add_prefixes(parser.add_argument_group("prefixes of prompts"))
     _add_speculation(parser.add_argument_group("speculation"))
-    _add_adapters(parser.add_argument_group("adapters"))
-    _add_embeddings(parser.add_argument_group("embeddings"))
+    add_adapters(parser.add_argument_group("adapters"))
+    add_embeddings(parser.add_argument_group("embeddings"))
     add_placement(parser.add_argument_group("placement"))
     _add_http(parser.add_argument_group("HTTP"))
 
@@ -290,59 +290,6 @@ def _add_speculation(group: Group) -> None:
     _number(add, "", "--spec-ngram-simple-size-m", EngineConfig.spec_size_m, "most tokens guessed "
             "at once; for models with a recurrent state, each costs one more state per sequence",
             low=1)  # fmt: skip
-
-
-def _add_adapters(group: Group) -> None:
-    add = group.add_argument
-    add(
-        "--lora",
-        action="append",
-        type=adapters,
-        default=[],
-        metavar="FILES",
-        help="LoRA adapters in GGUF, between commas; may be given several times",
-    )
-    add(
-        "--lora-scaled",
-        dest="lora",
-        action="append",
-        type=scaled_adapters,
-        metavar="FILE:SCALE,...",
-        help="the same with a scale for each",
-    )
-    add(
-        "--lora-init-without-apply",
-        action="store_true",
-        help="begin with a scale of 0 for each; POST /lora-adapters sets others",
-    )
-
-
-def read_lora(args: argparse.Namespace) -> tuple[tuple[str, float], ...]:
-    """Files of adapters and the scales that they begin with."""
-    unused = args.lora_init_without_apply
-    return tuple((path, 0.0 if unused else scale) for rows in args.lora for path, scale in rows)
-
-
-def _add_embeddings(group: Group) -> None:
-    add = group.add_argument
-    add(
-        "--embeddings",
-        "--embedding",
-        action="store_true",
-        help="serve embeddings, and nothing else; -ub is the most tokens of an input",
-    )
-    add(
-        "--reranking",
-        "--rerank",
-        action="store_true",
-        help="serve /rerank: --embeddings --pooling rank",
-    )
-    add(
-        "--pooling",
-        choices=("none", "mean", "cls", "last", "rank"),
-        default="auto",
-        help="how the tokens of an input become one embedding (default: as the model file says)",
-    )
 
 
 def add_placement(group: Group) -> None:
