@@ -157,9 +157,18 @@ class Operation:
         if self._endpoint.example_answer is not None:
             content["application/json"]["example"] = self._endpoint.example_answer
         if self._endpoint.event is not None:
-            event = self._models.of(self._endpoint.event)
-            content["text/event-stream"] = {"schema": {"type": "string"}, "x-event": event}
+            content["text/event-stream"] = {"schema": self._event()}
         return {"description": "The answer.", "content": content}
+
+    def _event(self) -> Json:
+        """One event: readers of 3.1 take a stream's schema for that of its events."""
+        data = {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": self._models.of(self._endpoint.event),
+        }
+        properties = {"event": {"type": "string"}, "data": data}
+        return {"type": "object", "properties": properties, "required": ["data"]}
 
     def _errors(self) -> Json:
         schema = {"schema": self._models.of(ErrorAnswer)}
