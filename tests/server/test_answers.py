@@ -80,8 +80,9 @@ def check(path: str, endpoint: Endpoint, kind: str, content: bytes) -> None:
 
 def endpoints() -> Iterator[tuple[str, Endpoint]]:
     """Each path, but for aliases."""
+    paths = openapi_document()["paths"]
     by_name = {handler.__name__: endpoint for handler, endpoint in ENDPOINTS.items()}
-    for path, methods in openapi_document()["paths"].items():
+    for path, methods in paths.items():
         for operation in methods.values():
             if "x-alias-of" not in operation:
                 yield path, by_name[operation["operationId"]]
