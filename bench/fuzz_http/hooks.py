@@ -1,4 +1,4 @@
-"""Bodies that would keep the server at work for as long as the client listens end soon."""
+"""Answers that nobody limited end soon: a context that is shifted has room for ever."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from typing import Any
 
 import schemathesis
 
-LENGTHS = ("n_predict", "max_tokens", "max_completion_tokens")
+LENGTHS = ("n_predict", "max_completion_tokens", "max_tokens")
+N_PREDICT = 32
 
 
 @schemathesis.hook
-def map_body(context: Any, body: Any) -> Any:
-    """A context that is shifted has room for ever."""
-    if isinstance(body, dict) and body.get("context_overflow") == "shift":
+def before_call(context: Any, case: Any, kwargs: Any) -> None:
+    """Bodies of every endpoint; those that generate nothing ignore the field."""
+    body = case.body
+    if isinstance(body, dict):
         named = [name for name in LENGTHS if body.get(name) is not None]
         if not named or body[named[0]] == -1:
-            return {**body, (named or LENGTHS)[0]: 16}
-    return body
+            case.body = {**body, (named or LENGTHS)[0]: N_PREDICT}
