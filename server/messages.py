@@ -17,7 +17,9 @@ from ..sampling import SamplingParams
 
 FinishReason = Literal["eos", "length", "cancelled", "error"]
 Overflow = Literal["stop", "shift", "error"]
-QueryKind = Literal["memory", "slots", "alive"]
+QueryKind = Literal[
+    "memory", "slots", "metrics", "alive", "slot_save", "slot_restore", "slot_erase"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,14 @@ class Submit:
     """Higher starts first; equal ones in order of arrival."""
     key: str = ""
     """Whose request this is, for limits per client; empty: nobody's."""
+    slot: int = -1
+    """The slot that it waits for; -1: any."""
+    n_discard: int = 0
+    """Tokens that a shift forgets; 0: half of those that it may."""
+    progress: bool = False
+    """Tell how far the prompt is, from its start on and with each step."""
+    report_memory: bool = False
+    """Tell with the last output what the request held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,15 @@ class Query:
 
     id: int
     kind: QueryKind
+    slot: int = -1
+    """For those about a slot, which wait until it is idle."""
+    path: str = ""
+    """File to save to or restore from."""
+
+    @property
+    def is_action(self) -> bool:
+        """It is about what an engine holds: another engine cannot answer it."""
+        return self.kind.startswith("slot_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +187,10 @@ class Output:
     one comes."""
     slot: int = -1
     """Slot that runs the request; -1 where it has none yet."""
+    n_processed: int = -1
+    """Tokens of the prompt that are computed or were there; -1: no news of that."""
+    memory: dict[str, int] | None = None
+    """What the request held at its end, with the last output of those that ask."""
 
 
 @dataclass(frozen=True, slots=True)

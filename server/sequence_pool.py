@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..errors import PannierError
 from .cells import CellTree
 from .limits import Limits
 from .operations import Cut, Fork, Load
@@ -95,6 +96,22 @@ class SequencePool:
         """Let an empty sequence share the first n tokens of another."""
         self.tree.fork(source, target, n)
         self.cache.operations.append(Fork(source, target, n))
+
+    def spare_copy(self, start: Start) -> int:
+        """An otherwise unused sequence with the first tokens of what is kept or runs elsewhere.
+        Raises PannierError where there is none."""
+        seq = self.free_sequence({start.source})
+        if seq is None:
+            raise PannierError("no sequence is free for a copy")
+        if start.source >= 0:
+            self.fork(start.source, seq, start.n)
+        elif self._load(start, seq, start.n) == 0:
+            raise PannierError("no room for a copy")
+        return seq
+
+    def room_for(self, n: int, protected: set[int]) -> int | None:
+        """An empty sequence with room for so many tokens beside the protected ones; None: no."""
+        return self.free_sequence(protected) if self._make_room(n, protected) else None
 
     def _cut(self, seq: int, n: int) -> None:
         self.tree.cut(seq, n)
