@@ -33,6 +33,10 @@ class Format(Protocol):
         """New text of a choice."""
         ...
 
+    def progress(self, choice: Choice) -> bytes:
+        """How far a prompt is."""
+        ...
+
     def last(self, choice: Choice) -> bytes:
         """The end of a choice."""
         ...
@@ -83,17 +87,24 @@ class Run:
             boundaries=self._boundaries,
             cache_prompt=self.wanted.cache_prompt,
             overflow=self.wanted.overflow,
-            n_keep=self.wanted.n_keep,
+            n_keep=server.n_keep(self.wanted.n_keep),
             priority=self.wanted.priority,
+            slot=self.wanted.slot,
+            n_discard=self.wanted.n_discard,
+            progress=self.wanted.stream and self.wanted.return_progress,
+            report_memory=self.wanted.report_memory,
             key=self._key,
         )
         self._by_id[id] = choice
+        self._ledger = server.ledger
+        server.ledger.note_start(id, choice)
 
     def feed(self, output: Output) -> tuple[Choice, Delta]:
         """One output into its choice; a choice that ends itself is cancelled on the engine."""
         choice = self._by_id[output.id]
         delta = choice.feed(output)
         if choice.finished:
+            self._ledger.note_end(output.id, choice)
             self.stream.cancel(output.id)
         return choice, delta
 
@@ -188,9 +199,11 @@ class EventStream(Response):
         if not outputs and self._idle:
             return PING
         self._idle = False
-        return b"".join([self._event(*self._run.feed(output)) for output in outputs])
+        return b"".join([self._event(output, *self._run.feed(output)) for output in outputs])
 
-    def _event(self, choice: Choice, delta: Delta) -> bytes:
+    def _event(self, output: Output, choice: Choice, delta: Delta) -> bytes:
+        if output.n_processed >= 0:
+            return self._format.progress(choice)
         data = b"" if delta.empty else self._format.partial(choice, delta)
         return data + self._format.last(choice) if choice.finished else data
 

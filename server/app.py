@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from ..text import Pieces
-from .api import chat, completion, models, openai_completion, reports, tokens
+from .api import chat, completion, metrics, models, openai_completion, reports, slots, tokens
 from .auth import ApiKeys
 from .client import EngineClient
 from .defaults import sampling_of
@@ -19,6 +19,8 @@ ROUTERS = (
     chat.router,
     tokens.router,
     reports.router,
+    slots.router,
+    metrics.router,
 )
 
 

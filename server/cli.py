@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from .config import EngineConfig
@@ -46,6 +47,11 @@ def read_settings(args: argparse.Namespace) -> ServerSettings:
         api_keys=(*args.api_key, *args.api_key_file),
         hang_timeout_s=args.hang_timeout,
         overflow="shift" if args.context_shift else "stop",
+        slots_endpoint=args.slots,
+        metrics_endpoint=args.metrics,
+        props_endpoint=args.props,
+        slot_save_path=args.slot_save_path,
+        show_prompts=os.environ.get("LLAMA_SERVER_SLOTS_DEBUG", "0") not in ("", "0"),
         build_info=f"pannier-{version('pannier')}",
     )
 

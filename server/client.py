@@ -67,6 +67,11 @@ class EngineClient:
         return self._supervisor.info
 
     @property
+    def n_restarts(self) -> int:
+        """Engines that ended and were replaced."""
+        return self._supervisor.n_restarts
+
+    @property
     def alive(self) -> bool:
         """The engine answers."""
         return self._supervisor.state == "ready"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 import string
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -55,25 +56,50 @@ def _rates(name: str, n_steps: int, seconds: float) -> dict[str, float]:
     }
 
 
-def probs_json(probs: Iterable[TokenLogprob], pieces: Pieces) -> list[dict[str, Any]]:
-    """Each token's log-probability with the best alternatives."""
+def probs_json(
+    probs: Iterable[TokenLogprob], pieces: Pieces, *, post: bool = False
+) -> list[dict[str, Any]]:
+    """Each token's log-probability with the best alternatives; `post`: its probability after the
+    samplers."""
+    name = "prob" if post else "logprob"
     return [
         {
-            **_prob(p.token, p.logprob, pieces),
-            "top_logprobs": [_prob(token, logprob, pieces) for token, logprob in p.top],
+            **_prob(p.token, p.logprob, pieces, name),
+            f"top_{name}s": [_prob(token, value, pieces, name) for token, value in p.top],
         }
         for p in probs
     ]
 
 
-def _prob(token: int, logprob: float, pieces: Pieces) -> dict[str, Any]:
+def _prob(token: int, value: float, pieces: Pieces, name: str) -> dict[str, Any]:
     piece = pieces[token]
     return {
         "id": token,
-        "token": piece.decode("utf-8", "replace"),
+        "token": getincrementaldecoder("utf-8")("replace").decode(piece),
         "bytes": list(piece),
-        "logprob": logprob if math.isfinite(logprob) else LOWEST_FLOAT,
+        name: value if math.isfinite(value) else LOWEST_FLOAT,
     }
+
+
+def cache_json(choice: Choice) -> dict[str, Any]:
+    """What of a prompt was there, and why the rest was not."""
+    timings = choice.timings
+    return {
+        "n_reused": timings.cache_n,
+        "n_computed": timings.prompt_n,
+        "reason": timings.cache_reason,
+        "drift_at": timings.drift_at if timings.drift_at >= 0 else None,
+    }
+
+
+def reports_json(choice: Choice) -> dict[str, Any]:
+    """The blocks that a request asked for beside its answer."""
+    blocks: dict[str, Any] = {}
+    if choice.wanted.report_memory:
+        blocks["memory"] = choice.memory
+    if choice.wanted.report_cache:
+        blocks["cache"] = cache_json(choice)
+    return blocks
 
 
 def usage_json(choices: Sequence[Choice], n_per_prompt: int) -> dict[str, Any]:
@@ -141,6 +167,8 @@ def _sampling_json(sampling: SamplingParams) -> dict[str, Any]:
         "mirostat": sampling.mirostat,
         "mirostat_tau": sampling.mirostat_tau,
         "mirostat_eta": sampling.mirostat_eta,
+        "adaptive_target": sampling.adaptive_target,
+        "adaptive_decay": sampling.adaptive_decay,
         "ignore_eos": sampling.ignore_eos,
         "min_keep": sampling.min_keep,
         "samplers": list(sampling.samplers),
@@ -164,10 +192,8 @@ def _limits_json(wanted: Generation) -> dict[str, Any]:
         "cache_prompt": wanted.cache_prompt,
         "context_overflow": wanted.overflow,
         "priority": wanted.priority,
-        "adaptive_target": -1.0,
-        "adaptive_decay": 0.9,
         "n_keep": wanted.n_keep,
-        "n_discard": 0,
+        "n_discard": wanted.n_discard,
         "grammar_lazy": False,
         "grammar_triggers": [],
         "preserved_tokens": [],
@@ -176,7 +202,7 @@ def _limits_json(wanted: Generation) -> dict[str, Any]:
         "reasoning_in_content": False,
         "generation_prompt": "",
         "speculative.types": "none",
-        "post_sampling_probs": False,
-        "backend_sampling": False,
+        "post_sampling_probs": wanted.post_probs,
+        "backend_sampling": wanted.backend_sampling,
         "lora": [],
     }

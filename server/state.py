@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from fastapi import Request
 from ..sampling import SamplingParams
 from ..text import Pieces
 from .client import EngineClient
+from .ledger import Ledger
 from .messages import Overflow, Ready
 
 
@@ -106,6 +108,17 @@ class ServerSettings:
     """An engine that has work and says nothing for so long is replaced; 0: never. It answers only
     between steps, so this has to be longer than the longest step."""
 
+    slots_endpoint: bool = True
+    """`GET /slots` answers."""
+    metrics_endpoint: bool = False
+    """`GET /metrics` answers."""
+    props_endpoint: bool = False
+    """`POST /props` answers."""
+    slot_save_path: str = ""
+    """Folder for what clients save of slots; empty: they may not."""
+    show_prompts: bool = False
+    """`/slots` shows what clients wrote and got."""
+
     @property
     def model_name(self) -> str:
         """First alias in sorted order, as llama-server, or the file's name."""
@@ -127,7 +140,18 @@ class Serving:
     """What a request that says nothing gets."""
     all_pieces: Pieces
     """As prompts show them: control tokens are spelled out."""
+    ledger: Ledger = field(init=False)
+    media_marker: str = field(default_factory=lambda: f"<__media_{secrets.token_hex(16)}__>")
+    """Where a prompt has a picture, in servers that take any."""
     created: int = field(default_factory=lambda: int(time.time()))
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.settings.show_prompts)
+        self.adds_bos = bool(self.vocabulary.tokenize("", add_special=True, parse_special=False))
+
+    def n_keep(self, wanted: int) -> int:
+        """Tokens that a shift keeps: with the token of the beginning, as in llama-server."""
+        return wanted + 1 if wanted >= 0 and self.adds_bos else wanted
 
     @property
     def info(self) -> Ready:

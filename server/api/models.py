@@ -6,10 +6,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from ..body import read_object
 from ..requests.generation import GenerationBody
 from ..shapes import settings_json
-from ..state import Serving, serving
+from ..state import ServerSettings, Serving, serving
 from ..wire import json_response
+from .slots import not_started_with
 
 router = APIRouter()
 
@@ -110,7 +112,8 @@ async def props(request: Request) -> Response:
             "model_ftype": server.info.facts.get("ftype", ""),
             "model_path": server.settings.model_path,
             "modalities": {"vision": False, "video": False, "audio": False},
-            **_switches(),
+            "media_marker": server.media_marker,
+            **_switches(server.settings),
             "chat_template": server.vocabulary.chat_template or "",
             "bos_token": _token_text(server, server.vocabulary.bos),
             "eos_token": _token_text(server, server.vocabulary.eos),
@@ -120,11 +123,21 @@ async def props(request: Request) -> Response:
     )
 
 
-def _switches() -> dict[str, Any]:
+@router.post("/props")
+async def change_props(request: Request) -> Response:
+    """Nothing can be changed yet, as in llama-server."""
+    server = serving(request)
+    if not server.settings.props_endpoint:
+        raise not_started_with("changing global properties", "--props")
+    await read_object(request)
+    return json_response({"success": True})
+
+
+def _switches(settings: ServerSettings) -> dict[str, Any]:
     return {
-        "endpoint_slots": True,
-        "endpoint_props": False,
-        "endpoint_metrics": False,
+        "endpoint_slots": settings.slots_endpoint,
+        "endpoint_props": settings.props_endpoint,
+        "endpoint_metrics": settings.metrics_endpoint,
         "ui": False,
         "ui_settings": {},
         "chat_template_caps": {},

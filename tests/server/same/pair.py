@@ -25,6 +25,9 @@ from .streams import read_events, summed_up
 DATA = Path(__file__).parents[2] / "data"
 EXACT = ["-t", "1", "-ctk", "f32", "-ctv", "f32", "-fa", "off"]
 """Keys and values without rounding: what is left is the order of sums."""
+FOLDER = "FOLDER"
+SAVING = ("--slot-save-path", FOLDER)
+"""Each server gets a folder of its own."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,13 @@ class World:
 
 
 WORLDS = {
-    "llama": World("llama/model-f32.gguf", ("-c", "1024", "-np", "2")),
+    "llama": World("llama/model-f32.gguf", ("-c", "1024", "-np", "2", "--metrics", "--props")),
     "gemma3": World("gemma3/model-f32.gguf", ("-c", "1024", "-np", "2")),
     "qwen3next": World("qwen3next/model-f32.gguf", ("-c", "1024", "-np", "2")),
-    "small": World("llama/model-f32.gguf", ("-c", "256", "-np", "1")),
+    "small": World("llama/model-f32.gguf", ("-c", "256", "-np", "1", "--no-slots")),
+    "one slot": World("llama/model-f32.gguf", ("-c", "512", "-np", "1", "--metrics", *SAVING)),
+    "one slot gemma3": World("gemma3/model-f32.gguf", ("-c", "512", "-np", "1", *SAVING)),
+    "one slot qwen3next": World("qwen3next/model-f32.gguf", ("-c", "512", "-np", "1", *SAVING)),
 }
 
 
@@ -155,6 +161,8 @@ class Pairs:
     def _peer(self, name: str, command: list[str]) -> Peer:
         port = _free_port()
         log = self._open.enter_context(temporary_file())
+        folder = self._open.enter_context(tempfile.TemporaryDirectory())
+        command = [folder if word == FOLDER else word for word in command]
         address = ["--host", "127.0.0.1", "--port", str(port)]
         peer = Peer(name, [*command, *address], f"http://127.0.0.1:{port}", log, self._engine)
         self._open.callback(peer.close)
