@@ -84,10 +84,9 @@ class Choice:
             raise ApiError(error, status=output.status, retry_after_s=output.retry_after_s)
         if output.finish == "cancelled":
             raise ApiError("the server is shutting down", status=503)
-        if output.n_processed >= 0:
+        if output.processed:
             self._note_progress(output)
-            if not output.tokens and output.finish is None:
-                return Delta("", [], [])
+            return Delta("", [], [])
         if output.memory is not None:
             self._note_memory(output.memory)
         text = self._push(output)
@@ -132,9 +131,9 @@ class Choice:
     def _note_progress(self, output: Output) -> None:
         self.slot = output.slot
         if self._n_processed < 0:
-            self._n_cached = output.n_processed
+            self._n_cached = output.processed[0]
             self._started_s = time.perf_counter()
-        self._n_processed = output.n_processed
+        self._n_processed = output.processed[-1]
 
     def _note_memory(self, memory: dict[str, int]) -> None:
         peak = max(memory["peak_bytes"], self.memory.get("peak_bytes", 0))

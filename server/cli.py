@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
+import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,8 @@ def read_settings(args: argparse.Namespace) -> ServerSettings:
 
 def run(config: EngineConfig, settings: ServerSettings, engine: Engine, listener: Listener) -> None:
     """Start an engine, load the vocabulary beside it, serve, and end both."""
+    import uvloop
+
     from .. import _ffi
     from ..model import Model
     from .process import EngineStarter
@@ -66,4 +68,5 @@ def run(config: EngineConfig, settings: ServerSettings, engine: Engine, listener
     with EngineStarter(config) as start_engine:
         _ffi.load(engine.library)
         with Model(config.model, vocab_only=True, devices=("none",)) as vocabulary:
-            asyncio.run(serve(start_engine, vocabulary, settings, listener))
+            gc.freeze()  # what is there now stays: looking through it again and again is time lost
+            uvloop.run(serve(start_engine, vocabulary, settings, listener))

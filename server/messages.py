@@ -187,8 +187,9 @@ class Output:
     one comes."""
     slot: int = -1
     """Slot that runs the request; -1 where it has none yet."""
-    n_processed: int = -1
-    """Tokens of the prompt that are computed or were there; -1: no news of that."""
+    processed: list[int] = field(default_factory=list)
+    """How many tokens of the prompt were computed or there, at its start and after each step;
+    only for requests that ask."""
     memory: dict[str, int] | None = None
     """What the request held at its end, with the last output of those that ask."""
 

@@ -71,7 +71,7 @@ class Running:
 
     def progress(self) -> Output:
         """How far its prompt is."""
-        return Output(self.id, slot=self.slot, n_processed=min(self.n_computed, self.n_prompt))
+        return Output(self.id, slot=self.slot, processed=[min(self.n_computed, self.n_prompt)])
 
     def note_draft(self, n_guessed: int, n_accepted: int) -> None:
         """So many of the guessed tokens came true."""

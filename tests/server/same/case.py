@@ -32,11 +32,15 @@ class Case:
 
 
 def completion(
-    name: str, path: str = "/completion", ignore: Mapping[str, str] | None = None, **body: Any
+    name: str,
+    path: str = "/completion",
+    ignore: Mapping[str, str] | None = None,
+    world: str = "llama",
+    **body: Any,
 ) -> Case:
     """A greedy completion of a few tokens that starts from nothing; `body` changes it."""
     base = {"prompt": "Once upon a time", "n_predict": 8, "temperature": 0, "cache_prompt": False}
-    return Case(name, path, {**base, **body}, ignore=ignore or {})
+    return Case(name, path, {**base, **body}, world=world, ignore=ignore or {})
 
 
 def refused(name: str, path: str, body: Any, status: int = 400, **more: Any) -> Case:
