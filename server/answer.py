@@ -78,7 +78,8 @@ class Run:
 
     def _submit(self, server: Serving, prompt: list[int], i: int) -> None:
         sampling = own_seed(self.wanted.sampling, i)
-        choice = Choice(len(self._by_id), prompt, self.wanted, server.pieces, server.all_pieces)
+        wanted = replace(self.wanted, sampling=sampling)
+        choice = Choice(len(self._by_id), prompt, wanted, server.pieces, server.all_pieces)
         id = self.stream.submit(
             prompt,
             sampling,

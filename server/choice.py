@@ -160,9 +160,14 @@ class Choice:
         if self.finished and self._timings is not None and not self.stopping_word:
             return replace(self._timings, predicted_n=self.n_predicted)
         first = self._first_s or time.perf_counter()
-        known = self._timings or Timings(len(self.prompt), first - self._submitted_s, 0, 0.0)
+        known = self._timings or self._prompt_timings(first)
         predicted_s = time.perf_counter() - first
         return replace(known, predicted_n=self.n_predicted, predicted_s=predicted_s)
+
+    def _prompt_timings(self, now: float) -> Timings:
+        """While the prompt is computed; without news of that, as if all of it were."""
+        n = len(self.prompt) if self._n_processed < 0 else self._n_processed - self._n_cached
+        return Timings(n, now - self._submitted_s, 0, 0.0, cache_n=self._n_cached)
 
     def _count(self, output: Output) -> None:
         if self._first_s is None:

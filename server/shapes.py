@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import secrets
 import string
-from codecs import getincrementaldecoder
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +19,8 @@ from .generation import Generation
 from .messages import Timings, TokenLogprob
 
 LETTERS = string.digits + string.ascii_letters
+LEADS = ((0xE0, 0xC0, 2), (0xF0, 0xE0, 3), (0xF8, 0xF0, 4))
+"""First bytes of characters of so many bytes: a mask, and what it leaves."""
 LOWEST_FLOAT = -3.4028234663852886e38  # JSON has no -inf
 
 
@@ -75,10 +76,20 @@ def _prob(token: int, value: float, pieces: Pieces, name: str) -> dict[str, Any]
     piece = pieces[token]
     return {
         "id": token,
-        "token": getincrementaldecoder("utf-8")("replace").decode(piece),
+        "token": whole_characters(piece).decode("utf-8", "replace"),
         "bytes": list(piece),
         name: value if math.isfinite(value) else LOWEST_FLOAT,
     }
+
+
+def whole_characters(piece: bytes) -> bytes:
+    """Without the beginning of a character whose end another token has."""
+    for n in range(1, min(len(piece), 4) + 1):
+        lead = piece[-n]
+        n_bytes = next((size for mask, mark, size in LEADS if lead & mask == mark), 0)
+        if n_bytes > n:
+            return piece[:-n]
+    return piece
 
 
 def cache_json(choice: Choice) -> dict[str, Any]:

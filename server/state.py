@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from fastapi import Request
@@ -59,6 +62,11 @@ class Vocabulary(Protocol):
     @property
     def eos(self) -> int:
         """End-of-text token; -1 for none."""
+        ...
+
+    @property
+    def eog_tokens(self) -> Collection[int]:
+        """Tokens that end generation."""
         ...
 
     @property
@@ -148,6 +156,11 @@ class Serving:
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.settings.show_prompts)
         self.adds_bos = bool(self.vocabulary.tokenize("", add_special=True, parse_special=False))
+
+    @cached_property
+    def never_end(self) -> dict[int, float]:
+        """Biases that forbid the end of an answer."""
+        return dict.fromkeys(sorted(self.vocabulary.eog_tokens), -math.inf)
 
     def n_keep(self, wanted: int) -> int:
         """Tokens that a shift keeps: with the token of the beginning, as in llama-server."""

@@ -86,7 +86,8 @@ class Chat:
             "index": choice.index,
             "delta": {"role": "assistant", "content": None},
         }
-        return self._envelope.chunk(shape, prompt_progress=choice.progress)
+        extras = self._envelope.extras(choice, last=False)
+        return self._envelope.chunk(shape, prompt_progress=choice.progress, **extras)
 
     def last(self, choice: Choice) -> bytes:
         """Why the choice ended."""

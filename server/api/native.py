@@ -25,7 +25,10 @@ def native_chunk(choice: Choice, delta: Delta, server: Serving) -> dict[str, Any
 
 def native_progress(choice: Choice) -> dict[str, Any]:
     """How far the prompt is."""
-    return {**_chunk(choice, NO_NEWS), "prompt_progress": choice.progress}
+    progress = {"prompt_progress": choice.progress}
+    if choice.wanted.timings_per_token:
+        progress["timings"] = timings_json(choice.timings)
+    return {**_chunk(choice, NO_NEWS), **progress}
 
 
 def _chunk(choice: Choice, delta: Delta) -> dict[str, Any]:

@@ -51,7 +51,8 @@ class Completion:
     def progress(self, choice: Choice) -> bytes:
         """How far the prompt is."""
         shape = self._shape(choice, "", None, None)
-        return self._envelope.chunk(shape, prompt_progress=choice.progress)
+        extras = self._envelope.extras(choice, last=False)
+        return self._envelope.chunk(shape, prompt_progress=choice.progress, **extras)
 
     def last(self, choice: Choice) -> bytes:
         """Why the choice ended, and its usage: llama-server tells it with or without asking."""

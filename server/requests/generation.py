@@ -101,8 +101,12 @@ class GenerationBody(SamplingBody):
 
     def generation(self, server: Serving, stops: tuple[str, ...] = ()) -> Generation:
         """What the engine side is told. `stops` come from the chat template."""
+        sampling = self.sampling(server.sampling)
+        if sampling.ignore_eos:
+            bias = {**sampling.logit_bias, **server.never_end}
+            sampling = sampling.with_changes(logit_bias=bias)
         return Generation(
-            sampling=self.sampling(server.sampling),
+            sampling=sampling,
             max_tokens=self.n_predict,
             n_probs=self.n_alternatives,
             n=self.n_cmpl,

@@ -61,6 +61,7 @@ class FakeVocabulary:
 
     bos = BOS
     eos = EOS
+    eog_tokens = frozenset({EOS})
     n_vocab = 258
     n_ctx_train = 4096
     size_bytes = 1000

@@ -17,12 +17,25 @@ PROMPTS = {
     "accents": "Grüße 🦙",
 }
 
+ASCII = "root ::= [a-z A-Z.,]+"
+"""Of a token that ends within a character llama-server tells nothing by itself: it joins its bytes
+with the next token's. pannier tells of each token. So these answers have ASCII only."""
 FIRST_ONLY = {"usage.*": "llama-server counts the first answer's tokens only"}
 ONE_TOKEN = dict.fromkeys(
     ("content", "choices.*.text", "tokens_predicted", "**.predicted_n", "usage.*"),
     "llama-server samples one token although its documentation says that it samples none",
 )
 
+HELD_BACK = dict.fromkeys(
+    ("completion_probabilities", "choices.*.logprobs.content"),
+    "llama-server lists the text that each token set free, which is none where it may begin a stop "
+    "string, and leaves out as many tokens as the stop string has; pannier lists the tokens of the "
+    "text",
+)
+LAST_CELL = dict.fromkeys(
+    ("content", "tokens_predicted", "tokens_cached", "timings.predicted_n"),
+    "llama-server leaves the last cell of a context empty",
+)
 LINES = 'root ::= "if x:" ("\\n    " [a-z]){3} "\\n  " [a-z] "\\n" [a-z]+'
 
 CASES = [
@@ -51,7 +64,7 @@ CASES = [
         for n_probs in (0, 3)
     ),
     *(
-        completion(f"n_probs {n}{path}", path, n_probs=n)
+        completion(f"n_probs {n}{path}", path, n_probs=n, grammar=ASCII)
         for n in (1, 2, 5)
         for path in ("/completion", OPENAI)
     ),
@@ -60,8 +73,16 @@ CASES = [
     completion("return_tokens in a stream", return_tokens=True, stream=True),
     completion("response_fields", response_fields=["content", "generation_settings/n_predict"]),
     *(
-        completion(f"stop {stop!r} {more}{path}", path, n_predict=60, stop=stop, **more)
-        for stop in ("e", [" th", "a"], ["never in there"], [""])
+        completion(
+            f"stop {stop!r} {more}{path}",
+            path,
+            HELD_BACK,
+            n_predict=60,
+            stop=stop,
+            grammar=ASCII,
+            **more,
+        )
+        for stop in ("e", [" th", "a"], ["never in there"])
         for more in ({}, {"stream": True}, {"n_probs": 2})
         for path in ("/completion", OPENAI)
     ),
@@ -87,7 +108,7 @@ CASES = [
     completion("n_cache_reuse", n_cache_reuse=64),
     completion("n_discard", n_discard=5, n_keep=3),
     *(
-        completion(f"n {n} {more}{path}", path, n=n, **more)
+        completion(f"n {n} {more}{path}", path, FIRST_ONLY, n=n, **more)
         for n in (1, 2)
         for more in ({}, {"temperature": 1.0, "seed": 5}, {"n_probs": 1})
         for path in ("/completion", OPENAI)
@@ -97,11 +118,18 @@ CASES = [
         for path in ("/completion", OPENAI)
     ),
     completion(
-        "the context is full", prompt=[5] * 240, n_predict=-1, ignore_eos=True, world="small"
+        "the context is full",
+        ignore=LAST_CELL,
+        prompt=[5] * 240,
+        n_predict=-1,
+        ignore_eos=True,
+        world="small",
     ),
     completion("as much as fits", prompt=[5] * 240, n_predict=10, ignore_eos=True, world="small"),
     *(
-        completion(f"{world}", world=world, n_predict=20, n_probs=3, prompt="The king")
+        completion(
+            f"{world}", world=world, n_predict=20, n_probs=3, prompt="The king", grammar=ASCII
+        )
         for world in ("gemma3", "qwen3next")
     ),
     refused("too long", "/completion", {"prompt": [5] * 300}, world="small"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..case import Case, completion, refused
 
+ASCII = "root ::= [a-z A-Z.,]+"
+AFTER = {"post_sampling_probs": True, "grammar": ASCII}
 HOT = {"temperature": 1.2, "seed": 7, "n_predict": 12}
 ONE_AT_A_TIME = {
     "top_k": 3,
@@ -83,7 +85,13 @@ CASES = [
     completion("mirostat 2", **HOT, mirostat=2),
     *(completion(f"logit_bias {name}", logit_bias=bias) for name, bias in BIASES.items()),
     *(
-        completion(f"post_sampling_probs {name}{path}", path, **more, post_sampling_probs=True)
+        completion(
+            f"post_sampling_probs {name}{path}",
+            path,
+            **more,
+            post_sampling_probs=True,
+            grammar=ASCII,
+        )
         for path in ("/completion", "/v1/completions")
         for name, more in {
             "greedy": {"n_probs": 3},
@@ -93,8 +101,8 @@ CASES = [
             "stream": {**HOT, "n_probs": 2, "stream": True},
         }.items()
     ),
-    completion("n_probs of a hot one", **HOT, n_probs=4),
-    completion("n_probs of all", n_predict=2, n_probs=5000),
+    completion("n_probs of a hot one", **HOT, n_probs=4, grammar=ASCII),
+    completion("n_probs of many", n_predict=2, n_probs=60, grammar=ASCII),
     completion("backend_sampling", backend_sampling=True),
     completion("grammar", grammar='root ::= "yes" | "no"'),
     completion("grammar and probs", grammar="root ::= [a-z ]+", n_probs=2),
