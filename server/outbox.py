@@ -35,9 +35,10 @@ class Outbox:
         for output in outputs:
             ended, whole = output.finish is not None, output.id in self._whole
             waits = whole and not ended
+            begins = not output.processed
             _append(self._held if waits else self._news, output, self._held)
             urgent |= ended or not (whole or output.id in self._begun)
-            if not output.processed:
+            if begins:
                 self._begun.add(output.id)
             if ended:
                 self._whole.discard(output.id)

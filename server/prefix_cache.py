@@ -144,6 +144,8 @@ class PrefixCache:
         tokens = self.tree.tokens(seq)
         others = list(self._on_device())
         if not tokens or any(self._covers(other.tokens, tokens) for other in others):
+            for same in (other for other in others if other.tokens == tokens):
+                same.owner = owner
             self.operations.append(Drop(seq))
             self.tree.drop(seq)
             return

@@ -148,9 +148,9 @@ def slot_row(
             "n_decoded": running.n_generated,
             "n_remain": max_tokens - running.n_generated if max_tokens >= 0 else -1,
         }
-    elif slot.request:
+    elif slot.requests:
         row |= {
-            "id_task": slot.request,
+            "id_task": slot.requests[-1],
             "n_prompt_tokens": len(slot.tokens),
             "n_prompt_tokens_processed": 0,
             "n_prompt_tokens_cache": 0,

@@ -116,7 +116,7 @@ class SlotActions:
         path = Path(query.path)
         file = self._read(path)
         self._cache.unpin(slot.id)
-        slot.request, slot.tokens = 0, file.tokens
+        slot.become(file.tokens)
         self._load(file, slot.id)
         return {
             "id_slot": query.slot,
@@ -172,13 +172,15 @@ class SlotActions:
         n_erased = len(slot.tokens)
         for kept in list(self._left_by(slot)):
             self._cache.erase(kept)
-        slot.request, slot.tokens = 0, []
+        slot.become([])
         self._loop.perform_pending()
         return {"id_slot": query.slot, "n_erased": n_erased}
 
     def _left_by(self, slot: Slot) -> Iterable[Kept]:
+        """What is kept along its tokens, unless requests of other slots went on from there."""
         return (
             kept
             for kept in self._cache.kept.values()
-            if kept.slot == slot.id or (slot.request and kept.owner == slot.request)
+            if slot.tokens[: len(kept.tokens)] == kept.tokens
+            and (kept.slot == slot.id or kept.owner in slot.requests)
         )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from .cells import n_common
+
+N_REMEMBERED = 64
 
 
 @dataclass(slots=True)
@@ -14,12 +17,17 @@ class Slot:
     """One of them."""
 
     id: int
-    request: int = 0
-    """Its last request; 0: none, or one of an earlier server."""
+    requests: deque[int] = field(default_factory=lambda: deque(maxlen=N_REMEMBERED))
+    """Its last requests since it was empty, or restored; the very last one at the end."""
     tokens: list[int] = field(default_factory=list)
     """What that one had computed when it ended."""
     last_used: int = -1
     """Higher is later."""
+
+    def become(self, tokens: list[int]) -> None:
+        """Hold these tokens, which none of its requests computed."""
+        self.requests.clear()
+        self.tokens = tokens
 
 
 class Slots:
@@ -66,7 +74,8 @@ class Slots:
         """A slot is idle again."""
         slot = self._slots[number]
         self._busy.discard(number)
-        slot.request, slot.tokens, slot.last_used = request, tokens, next(self._clock)
+        slot.requests.append(request)
+        slot.tokens, slot.last_used = tokens, next(self._clock)
 
     def _choose(self, tokens: Sequence[int]) -> Slot:
         alike = self._most_alike(tokens) if self._similarity > 0 else None

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from ..endpoint import describes
 from ..prometheus import CONTENT_TYPE, Metric, counter, gauge, render
 from ..reasons import NONE
 from ..state import Serving, serving
@@ -17,12 +18,28 @@ from .slots import not_started_with
 
 router = APIRouter()
 
+EXAMPLE = """\
+# HELP llamacpp:prompt_tokens_total Prompt tokens that were computed
+# TYPE llamacpp:prompt_tokens_total counter
+llamacpp:prompt_tokens_total 2113
+# HELP pannier_memory_bytes What the model and its context hold, by device and kind
+# TYPE pannier_memory_bytes gauge
+pannier_memory_bytes{device="CPU",kind="kv"} 1048576
+"""
 KINDS = ("weights", "kv", "recurrent", "compute", "output", "moe_cache")
 
 
 @router.get("/metrics")
+@describes(answer=str, media=CONTENT_TYPE, example_answer=EXAMPLE, errors=(501,))
 async def metrics(request: Request) -> Response:
-    """Everything that is counted. Rates are those since the last time that somebody asked."""
+    """Counters and gauges in Prometheus' text format (with `--metrics`).
+
+    llama-server's under its names, which begin with `llamacpp:`, and pannier's own, which begin
+    with `pannier_`: memory by device and kind, what is kept of prefixes and why prompts were
+    computed again, the queue, requests by client (a digest of the API key), engines that were
+    replaced. Rates are those since somebody asked last. Counters of the engine begin again when it
+    does.
+    """
     server = serving(request)
     if not server.settings.metrics_endpoint:
         raise not_started_with("metrics endpoint", "--metrics")

@@ -6,8 +6,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ..body import read_object
+from ..body import read_body
+from ..endpoint import describes
+from ..requests.base import RequestBody
 from ..requests.generation import GenerationBody
+from ..responses.models import MODELS, PROPS, Health, Models, Props, Success
 from ..shapes import settings_json
 from ..state import ServerSettings, Serving, serving
 from ..wire import json_response
@@ -30,16 +33,22 @@ VOCABULARY_TYPES = {  # llama.h: llama_vocab_type, by the GGUF's tokenizer.ggml.
 
 @router.get("/health")
 @router.get("/v1/health")
+@describes(answer=Health, example_answer={"status": "ok"})
 async def health(request: Request) -> Response:
-    """Ok, or 503 with why the engine does not answer: it loads, restarts or has ended."""
+    """Whether the engine answers.
+
+    503 with the reason while the model is loaded ("Loading model"), while the engine restarts and
+    after it has ended.
+    """
     serving(request).client.check_alive()
     return json_response({"status": "ok"})
 
 
 @router.get("/v1/models")
 @router.get("/models")
+@describes(answer=Models, example_answer=MODELS)
 async def models(request: Request) -> Response:
-    """The one model, in OpenAI's form and in Ollama's, as llama-server gives both."""
+    """The model that is served, in OpenAI's form and in Ollama's."""
     server = serving(request)
     return json_response({"models": [_ollama(server)], "object": "list", "data": [_openai(server)]})
 
@@ -98,8 +107,9 @@ def _ollama(server: Serving) -> dict[str, Any]:
 
 
 @router.get("/props")
+@describes(answer=Props, example_answer=PROPS)
 async def props(request: Request) -> Response:
-    """The server's facts, with llama-server's names, and the engine's under `engine`."""
+    """Facts and defaults of the server."""
     server = serving(request)
     return json_response(
         {
@@ -123,13 +133,21 @@ async def props(request: Request) -> Response:
     )
 
 
+class PropsBody(RequestBody):
+    """Nothing can be changed yet: every name is ignored."""
+
+
 @router.post("/props")
+@describes(answer=Success, body=PropsBody, example={}, errors=(501,))
 async def change_props(request: Request) -> Response:
-    """Nothing can be changed yet, as in llama-server."""
+    """Change facts of the server (with `--props`).
+
+    As in llama-server there is nothing yet that could be changed.
+    """
     server = serving(request)
     if not server.settings.props_endpoint:
         raise not_started_with("changing global properties", "--props")
-    await read_object(request)
+    await read_body(request, PropsBody)
     return json_response({"success": True})
 
 

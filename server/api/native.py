@@ -1,4 +1,4 @@
-"""An answer in llama-server's own form: of `/completion`, and `__verbose` of other endpoints."""
+"""An answer in the form of `/completion`: there, and as `__verbose` of other endpoints."""
 
 from __future__ import annotations
 

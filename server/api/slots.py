@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 
 from ..body import read_body
+from ..endpoint import describes
 from ..errors import ApiError
 from ..filenames import check_filename
+from ..requests.base import RequestBody
 from ..requests.slots import SlotFileBody
+from ..requests.types import Natural
+from ..responses.slots import SLOTS, Slot, SlotErased, SlotRestored, SlotSaved
 from ..shapes import settings_json
 from ..state import Serving, serving
 from ..wire import json_response
@@ -18,9 +22,20 @@ from ..wire import json_response
 router = APIRouter()
 
 
+class SlotsQuery(RequestBody):
+    """Parameters of `/slots`."""
+
+    fail_on_no_slot: str = ""
+    """Not empty: answer 503 while all slots work."""
+
+
 @router.get("/slots")
+@describes(answer=list[Slot], query=SlotsQuery, example_answer=SLOTS, errors=(501,))
 async def slots(request: Request) -> Response:
-    """Every slot; 503 with `?fail_on_no_slot=1` while all of them work."""
+    """What each slot does.
+
+    With `--no-slots` it does not answer.
+    """
     server = serving(request)
     if not server.settings.slots_endpoint:
         raise not_started_with("slots endpoint", "--slots")
@@ -63,9 +78,39 @@ def not_started_with(what: str, flag: str) -> ApiError:
     return ApiError(message, status=501)
 
 
+class SlotPath(RequestBody):
+    """Parameters in the path of `/slots/{id_slot}`."""
+
+    id_slot: Natural
+    """A slot; numbers beyond the last one begin again at 0."""
+
+
+class SlotQuery(RequestBody):
+    """Parameters of `/slots/{id_slot}`."""
+
+    action: Literal["save", "restore", "erase"]
+    """What to do."""
+
+
 @router.post("/slots/{id_slot}")
+@describes(
+    answer=SlotSaved | SlotRestored | SlotErased,
+    body=SlotFileBody,
+    path=SlotPath,
+    query=SlotQuery,
+    example={"filename": "conversation.bin"},
+    example_path="/slots/0?action=save",
+    errors=(501,),
+)
 async def slot_action(request: Request, id_slot: str) -> Response:
-    """Do what `?action=` says, once the slot is idle."""
+    """Save, restore or erase what a slot holds, once it is idle (with `--slot-save-path`).
+
+    Saved is what the slot computed last, as far as it is still there. Restored, it is a kept prefix
+    again, given up after all others until the slot has its next request: a prompt that begins with
+    it needs no prefill for it, on whatever slot it runs. A file fits one model file, engine and
+    cache layout, and is refused if it is damaged. Erased are the states that the slot's last
+    request left, unless another one has gone on from them.
+    """
     server = serving(request)
     if not server.settings.slot_save_path:
         raise not_started_with("slots action", "--slot-save-path")

@@ -8,5 +8,5 @@ from .base import RequestBody
 class SlotFileBody(RequestBody):
     """A file in the operator's folder."""
 
-    filename: str
-    """Its name, without a path."""
+    filename: str = ""
+    """Its name, without a path. Required by `save` and `restore`."""
