@@ -246,7 +246,7 @@ class Scheduler:
             drift_at=drift_at,
         )
         self.branches.mark(running)
-        if self.policy.keep_prompts and not self.limits.can_cut:
+        if self.policy.keep_prompts and self.limits.unified and not self.limits.can_cut:
             running.add_point(running.n_prompt - 1)
         return running
 
