@@ -258,11 +258,12 @@ class EngineLoop:
         return outputs
 
     def tell_memory(self, plan: Plan, outputs: list[Output]) -> None:
-        """What requests held that end with this step; their sequences are still as they were."""
+        """What requests hold that want to know; the sequences of those that end are still as they
+        were. With every token: a client's stop string may make it the last."""
         asking = {c.request.id: c.request for c in plan.chunks if c.request.request.report_memory}
         for output in outputs:
             running = asking.get(output.id)
-            if running is not None and output.finish is not None:
+            if running is not None:
                 output.memory = request_memory(self.context, running)
 
     def note_drafts(self, plan: Plan, lost: list[int]) -> None:
