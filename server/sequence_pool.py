@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..errors import PannierError
 from .cells import CellTree
 from .limits import Limits
 from .operations import Cut, Fork, Load
@@ -97,16 +96,14 @@ class SequencePool:
         self.tree.fork(source, target, n)
         self.cache.operations.append(Fork(source, target, n))
 
-    def spare_copy(self, start: Start) -> int:
-        """An otherwise unused sequence with the first tokens of what is kept or runs elsewhere.
-        Raises PannierError where there is none."""
+    def spare_copy(self, start: Start) -> int | None:
+        """An otherwise unused sequence with the first tokens of what is kept or runs elsewhere;
+        None where there is no room for one."""
         seq = self.free_sequence({start.source})
-        if seq is None:
-            raise PannierError("no sequence is free for a copy")
-        if start.source >= 0:
+        if seq is not None and start.source >= 0:
             self.fork(start.source, seq, start.n)
-        elif self._load(start, seq, start.n) == 0:
-            raise PannierError("no room for a copy")
+        elif seq is not None and self._load(start, seq, start.n) == 0:
+            return None
         return seq
 
     def room_for(self, n: int, protected: set[int]) -> int | None:

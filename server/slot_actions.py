@@ -67,6 +67,8 @@ class SlotActions:
         except OSError as error:
             status = 400 if path.is_dir() else 500
             raise SlotError(f"Unable to save slot: {error.strerror}", status) from error
+        except SlotError:
+            raise
         except PannierError as error:
             raise SlotError(f"Unable to save slot: {error}", 500) from error
         return {
@@ -92,6 +94,8 @@ class SlotActions:
     def _copied(self, start: Start) -> bytes:
         """A part of what a sequence holds."""
         seq = self._pool.spare_copy(start)
+        if seq is None:
+            raise SlotError("Unable to save slot: no sequence is free for a copy; try later", 503)
         self._loop.perform_pending()
         state = self._context.sequence(seq).save()
         self._scheduler.tree.drop(seq)

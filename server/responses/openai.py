@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from .base import Answer, sometimes
 from .completion import Completion, CompletionChunk, Selected
 from .generation import Progress, Reports, Timings, TokenProb, Usage
@@ -27,9 +25,7 @@ class Head(Answer):
     model: str
     system_fingerprint: str
     """llama.cpp's build."""
-    verbose: Completion | CompletionChunk | Selected = Field(
-        alias="__verbose", default_factory=lambda: None
-    )
+    verbose: Completion | CompletionChunk | Selected = sometimes("__verbose")
     """With `verbose`: the same in `/completion`'s form."""
     prompt_progress: Progress = sometimes()
     """In chunks before the first token, with `return_progress`."""

@@ -5,6 +5,10 @@ import threading
 import numpy as np
 import pytest
 
+from pannier.convert.byte_vocabulary import ByteVocabulary, made_up_words
+from pannier.convert.random_dense import Qwen3Spec
+from pannier.convert.random_gguf import write_random
+
 from .conftest import DATA, FAMILIES
 
 
@@ -195,6 +199,26 @@ def test_adaptive_p_moves_what_is_chosen(pannier, model, context):
 
 def test_infill_is_a_sampler(pannier, model, context):
     assert sampled(pannier, context, model.tokenize("Once"), 3, samplers=("top_k", "infill"))
+
+
+def test_infill_over_a_whole_large_vocabulary_is_refused(pannier, tmp_path):
+    """It compares every candidate with every other one: minutes for one token."""
+    vocabulary = ByteVocabulary(tuple(made_up_words(4200)))
+    sizes = {"n_embd": 32, "n_layer": 1, "n_head": 1, "n_head_kv": 1, "head_dim": 32, "n_ff": 32}
+    spec = Qwen3Spec(name="test", vocabulary=vocabulary, type="F32", **sizes)
+    with (
+        pannier.Model(write_random(tmp_path / "m.gguf", spec)) as model,
+        model.context(n_ctx=256, n_threads=1) as context,
+    ):
+        context.set_sampler(0, pannier.SamplingParams(samplers=("top_k", "infill"), top_k=40))
+        for samplers, top_k in (
+            (("infill",), 40),
+            (("infill", "top_k"), 40),
+            (("top_k", "infill"), 0),
+        ):
+            params = pannier.SamplingParams(samplers=samplers, top_k=top_k)
+            with pytest.raises(pannier.ArgumentError, match="'infill' would compare 4"):
+                context.set_sampler(0, params)
 
 
 def test_a_seed_repeats_and_another_differs(pannier, model, context):

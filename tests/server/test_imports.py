@@ -23,6 +23,7 @@ from pannier.server import (
     running,
     scheduler,
     sequence_pool,
+    slots,
     waiting,
 )
 
@@ -41,6 +42,7 @@ HELPERS = (
     running,
     scheduler,
     sequence_pool,
+    slots,
     waiting,
 )
 KNOWN = {module.__name__.rpartition(".")[2] for module in (*HELPERS, messages, sampling)}
