@@ -19,6 +19,8 @@ DEFAULT_SAMPLERS = (
     "temperature",
 )
 
+SAMPLERS = (*DEFAULT_SAMPLERS, "infill", "adaptive_p")
+
 
 @dataclass(frozen=True)
 class SamplingParams:
@@ -54,11 +56,18 @@ class SamplingParams:
     mirostat: int = 0
     mirostat_tau: float = 5.0
     mirostat_eta: float = 0.1
+    adaptive_target: float = -1.0
+    """Probability that chosen tokens should have on average, where "adaptive_p" is among the
+    samplers; negative disables."""
+    adaptive_decay: float = 0.9
+    """Weight of the past in that average; 0 to 0.99."""
     min_keep: int = 0
     ignore_eos: bool = False
     samplers: tuple[str, ...] = DEFAULT_SAMPLERS
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     """Token id to the amount added to its logit; `-inf` forbids the token."""
+    post_sampling_probs: bool = False
+    """Report the probabilities of what the samplers left, instead of the model's own."""
     grammar: str = ""
     """A GBNF grammar that the whole output must follow; empty for none."""
 

@@ -176,7 +176,7 @@ class Page:
                 data = media["schema"]["properties"]["data"]
                 yield from ("", f"Stream: events of {self._type(data['contentSchema'])}.")
             elif kind != "application/json":
-                yield from ("", f"Answer: `{kind}`.")
+                yield from ("", f"Answer: `{kind}`.", "", "```", media["example"].rstrip(), "```")
             else:
                 yield from ("", f"Answer: {self._type(media['schema'])}.")
                 if "example" in media:

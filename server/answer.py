@@ -39,6 +39,10 @@ class Format(Protocol):
         """New text of a choice."""
         ...
 
+    def progress(self, choice: Choice) -> bytes:
+        """How far a prompt is."""
+        ...
+
     def last(self, choice: Choice) -> bytes:
         """The end of a choice."""
         ...
@@ -79,7 +83,8 @@ class Run:
 
     def _submit(self, server: Serving, prompt: list[int], i: int) -> None:
         sampling = own_seed(self.wanted.sampling, i)
-        choice = Choice(len(self._by_id), prompt, self.wanted, server.pieces, server.all_pieces)
+        wanted = replace(self.wanted, sampling=sampling)
+        choice = Choice(len(self._by_id), prompt, wanted, server.pieces, server.all_pieces)
         id = self.stream.submit(
             prompt,
             sampling,
@@ -89,18 +94,25 @@ class Run:
             boundaries=self._boundaries,
             cache_prompt=self.wanted.cache_prompt,
             overflow=self.wanted.overflow,
-            n_keep=self.wanted.n_keep,
+            n_keep=server.n_keep(self.wanted.n_keep),
             priority=self.wanted.priority,
             adapters=self.wanted.adapters,
+            slot=self.wanted.slot,
+            n_discard=self.wanted.n_discard,
+            progress=self.wanted.stream and self.wanted.return_progress,
+            report_memory=self.wanted.report_memory,
             key=self._key,
         )
         self._by_id[id] = choice
+        self._ledger = server.ledger
+        server.ledger.note_start(id, choice)
 
     def feed(self, output: Output) -> tuple[Choice, Delta]:
         """One output into its choice; a choice that ends itself is cancelled on the engine."""
         choice = self._by_id[output.id]
         delta = choice.feed(output)
         if choice.finished:
+            self._ledger.note_end(output.id, choice)
             self.stream.cancel(output.id)
         return choice, delta
 
@@ -160,6 +172,10 @@ async def _close_on_disconnect(receive: Receive, close: Callable[[], None]) -> N
 
 def one_by_one(output: Output) -> Iterator[Output]:
     """An output as if each of its tokens had come alone: an event of a stream is a token."""
+    for n in output.processed:
+        yield Output(output.id, processed=[n], slot=output.slot)
+    if output.processed:
+        output = replace(output, processed=[])
     tokens, probs = output.tokens, output.logprobs
     n_alone = len(tokens) if output.finish == "error" else len(tokens) - 1
     if n_alone > 0:
@@ -218,11 +234,13 @@ class EventStream(Response):
     def _events(self, output: Output) -> Iterator[bytes]:
         for part in one_by_one(output):
             choice, delta = self._run.feed(part)
-            yield self._event(choice, delta)
+            yield self._event(part, choice, delta)
             if choice.finished:  # at a stop string, perhaps before the last token
                 return
 
-    def _event(self, choice: Choice, delta: Delta) -> bytes:
+    def _event(self, output: Output, choice: Choice, delta: Delta) -> bytes:
+        if output.processed:
+            return self._format.progress(choice)
         data = b"" if delta.empty else self._format.partial(choice, delta)
         return data + self._format.last(choice) if choice.finished else data
 

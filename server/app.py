@@ -14,10 +14,12 @@ from .api import (
     completion,
     embeddings,
     infill,
+    metrics,
     models,
     openai_completion,
     reports,
     rerank,
+    slots,
     tokens,
 )
 from .auth import ApiKeys
@@ -38,6 +40,8 @@ ROUTERS = (
     rerank.router,
     adapters.router,
     reports.router,
+    slots.router,
+    metrics.router,
 )
 
 

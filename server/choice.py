@@ -8,10 +8,20 @@ from dataclasses import dataclass, replace
 from ..text import Pieces, TextStream
 from .errors import ApiError
 from .generation import Generation
+from .line_limits import LineLimits
 from .messages import Output, Timings, TokenLogprob
 
 DRIFT_TOKENS = 8
 """So many tokens show where a prompt leaves what the cache holds."""
+
+
+def line_limits(wanted: Generation) -> LineLimits | None:
+    """None if no line can end the answer."""
+    if not wanted.ends_at_lines:
+        return None
+    return LineLimits(wanted.n_indent, wanted.t_max_predict_ms / 1e3)
+
+
 STOP_TYPES = {"eos": "eos", "length": "limit"}
 
 
@@ -55,12 +65,18 @@ class Choice:
         self._pieces = pieces
         self._all_pieces = all_pieces
         self._text = TextStream(pieces, wanted.stops)
+        self._lines = line_limits(wanted)
+        self._is_cut = False
+        self._n_processed = -1
+        self._n_cached = 0
+        self.memory: dict[str, int] = {}
         self._shown: list[str] = []
         self._held_tokens: list[int] = []
         self._probs: list[tuple[int, TokenLogprob]] = []
         self._n_prob_bytes = 0
         self._timings: Timings | None = None
         self._submitted_s = time.perf_counter()
+        self._started_s = self._submitted_s
         self._first_s: float | None = None
         self.tokens: list[int] = []
         self.n_predicted = 0
@@ -73,9 +89,14 @@ class Choice:
     def feed(self, output: Output) -> Delta:
         """Take one step's news. Raises `ApiError` when the engine gave the request up."""
         check_served(output)
+        if output.processed:
+            self._note_progress(output)
+            return Delta("", [], [])
+        if output.memory is not None:
+            self._note_memory(output.memory)
         text = self._push(output)
         self._count(output)
-        if output.finish is not None:
+        if output.finish is not None or self._is_cut:
             text += self._text.flush()
         self._finish(output)
         return self._delta(text, output)
@@ -83,12 +104,13 @@ class Choice:
     def _push(self, output: Output) -> str:
         """The text that these tokens set free. Guesses that came true may go beyond a stop string:
         what is after it leaves the output."""
-        if not self.wanted.stops:
+        if not self.wanted.stops and self._lines is None:
             return self._text.push(output.tokens)
         text = ""
         for n, token in enumerate(output.tokens, 1):
             text += self._text.push([token])
-            if self._text.stop is not None:
+            self._is_cut = self._lines is not None and self._ends_at_line(token)
+            if self._text.stop is not None or self._is_cut:
                 output.tokens, output.logprobs = output.tokens[:n], output.logprobs[:n]
                 break
         return text
@@ -96,7 +118,36 @@ class Choice:
     @property
     def text(self) -> str:
         """The whole text so far."""
-        return "".join(self._shown)
+        text = "".join(self._shown)
+        if self._lines is None or self._lines.n_kept_bytes is None:
+            return text
+        return text.encode()[: self._lines.n_kept_bytes].decode("utf-8", "replace")
+
+    @property
+    def progress(self) -> dict[str, int]:
+        """How far the prompt is."""
+        return {
+            "total": len(self.prompt),
+            "cache": self._n_cached,
+            "processed": self._n_processed,
+            "time_ms": int((time.perf_counter() - self._started_s) * 1e3),
+        }
+
+    def _note_progress(self, output: Output) -> None:
+        self.slot = output.slot
+        if self._n_processed < 0:
+            self._n_cached = output.processed[0]
+            self._started_s = time.perf_counter()
+        self._n_processed = output.processed[-1]
+
+    def _note_memory(self, memory: dict[str, int]) -> None:
+        peak = max(memory["peak_bytes"], self.memory.get("peak_bytes", 0))
+        self.memory = {**memory, "peak_bytes": peak}
+
+    def _ends_at_line(self, token: int) -> bool:
+        assert self._lines is not None
+        now = time.perf_counter()
+        return self._lines.ends(self._pieces[token], now - (self._first_s or now))
 
     @property
     def finished(self) -> bool:
@@ -114,9 +165,14 @@ class Choice:
         if self.finished and self._timings is not None and not self.stopping_word:
             return replace(self._timings, predicted_n=self.n_predicted)
         first = self._first_s or time.perf_counter()
-        known = self._timings or Timings(len(self.prompt), first - self._submitted_s, 0, 0.0)
+        known = self._timings or self._prompt_timings(first)
         predicted_s = time.perf_counter() - first
         return replace(known, predicted_n=self.n_predicted, predicted_s=predicted_s)
+
+    def _prompt_timings(self, now: float) -> Timings:
+        """While the prompt is computed; without news of that, as if all of it were."""
+        n = len(self.prompt) if self._n_processed < 0 else self._n_processed - self._n_cached
+        return Timings(n, now - self._submitted_s, 0, 0.0, cache_n=self._n_cached)
 
     def _count(self, output: Output) -> None:
         if self._first_s is None:
@@ -141,6 +197,8 @@ class Choice:
     def _finish(self, output: Output) -> None:
         if self._text.stop is not None:
             self.stop_type, self.stopping_word = "word", self._text.stop
+        elif self._is_cut:
+            self.stop_type = "limit"
         elif output.finish is not None:
             self.stop_type = STOP_TYPES[output.finish]
             self.truncated = self.stop_type == "limit" and self.n_predicted != (

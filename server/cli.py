@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 from typing import TYPE_CHECKING
 
 from .adapter_flags import read_lora
@@ -56,6 +57,11 @@ def read_settings(args: argparse.Namespace) -> ServerSettings:
         embeddings=args.embeddings or args.reranking,
         reranking=args.reranking or (args.embeddings and args.pooling == "rank"),
         overflow="shift" if args.context_shift else "stop",
+        slots_endpoint=args.slots,
+        metrics_endpoint=args.metrics,
+        props_endpoint=args.props,
+        slot_save_path=args.slot_save_path,
+        show_prompts=os.environ.get("LLAMA_SERVER_SLOTS_DEBUG", "0") not in ("", "0"),
         build_info=f"pannier-{version('pannier')}",
     )
 

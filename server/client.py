@@ -67,6 +67,11 @@ class EngineClient:
         return self._supervisor.info
 
     @property
+    def n_restarts(self) -> int:
+        """Engines that ended and were replaced."""
+        return self._supervisor.n_restarts
+
+    @property
     def alive(self) -> bool:
         """The engine answers."""
         return self._supervisor.state == "ready"
@@ -139,10 +144,10 @@ class EngineClient:
         request = self._requests.get(id) if id is not None else None
         return request.stream.owner if request is not None else None
 
-    async def query(self, kind: QueryKind) -> Any:
+    async def query(self, kind: QueryKind, slot: int = -1, path: str = "") -> Any:
         """A report of the engine's, as of between two steps. Raises `ServerError`."""
         self.check_accepting()
-        question = Question(Query(next(self._ids), kind), asyncio.Future())
+        question = Question(Query(next(self._ids), kind, slot, path), asyncio.Future())
         self._questions[question.query.id] = question
         self._supervisor.send(question.query)
         try:
@@ -191,12 +196,16 @@ class EngineClient:
         for request in self._requests.values():
             self._supervisor.send(request.replay.submit)
         for question in self._questions.values():
-            self._supervisor.send(question.query)
+            if not question.answer.done():
+                self._supervisor.send(question.query)
 
     def lose(self, why: str) -> int:
         """End what the next engine cannot go on with; count what it can."""
         assert self.info is not None
         n = 0
+        for question in self._questions.values():
+            if question.query.is_action and not question.answer.done():
+                question.answer.set_exception(ServerError(f"{why}; what its slots held is gone"))
         for id, request in tuple(self._requests.items()):
             was_running = request.replay.started
             error = request.replay.engine_gone(self.info.n_ctx_slot)

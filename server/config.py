@@ -50,6 +50,11 @@ class EngineConfig:
     """Most requests of one client at once; 0: any number."""
     max_itl_ms: float = 0.0
     """Target for the time between two tokens of a request while prompts are computed; 0: none."""
+    slot_similarity: float = 0.1
+    """A request gets the slot whose last tokens are so much of its prompt; 0: the one that has
+    been idle for longest."""
+    slots_are_saved: bool = False
+    """Clients may save what slots hold: keep the state of whole prompts for that."""
     spec_type: str = "none"
     """Where guesses of the next tokens come from: "none" or "ngram-simple", the request itself."""
     spec_size_n: int = 4

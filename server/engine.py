@@ -88,7 +88,13 @@ def make_loop(
     scheduler = Scheduler(
         limits(context, config.n_parallel, n_draft(context, config)),
         model.eog_tokens,
-        Policy(config.max_queue, config.max_per_key, n_gram=config.spec_size_n),
+        Policy(
+            config.max_queue,
+            config.max_per_key,
+            n_gram=config.spec_size_n,
+            slot_similarity=config.slot_similarity,
+            keep_prompts=config.slots_are_saved,
+        ),
         cache_sizes(config, context),
     )
     if scheduler.cache.sizes.disk_bytes:
@@ -128,14 +134,13 @@ def n_ctx_slot(model: Model, context: Context) -> int:
 
 def open_store(config: EngineConfig, context: Context) -> StateStore:
     """States of this model file, engine and cache layout. Raises `ServerError`."""
-    if not config.prefix_cache_dir:
-        return StateStore()
+    directory = Path(config.prefix_cache_dir).expanduser() if config.prefix_cache_dir else None
     file = Path(config.model).stat()
     layout = (config.cache_type_k, config.cache_type_v, config.flash_attn, context.kv_unified)
     engine = _ffi.library().path.parent.parent.name
     identity = f"{Path(config.model).name} {file.st_size} {file.st_mtime_ns} {engine} {layout}"
     try:
-        return StateStore(Path(config.prefix_cache_dir).expanduser(), identity)
+        return StateStore(directory, identity)
     except OSError as error:
         raise ServerError(
             f"--prefix-cache-dir {config.prefix_cache_dir} cannot be used: {error.strerror}"

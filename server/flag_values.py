@@ -100,3 +100,10 @@ def key_file(text: str) -> tuple[str, ...]:
     if not keys:
         raise argparse.ArgumentTypeError(f"{text!r} holds no key: put one on each line")
     return keys
+
+
+def folder(text: str) -> str:
+    """A folder that exists."""
+    if not Path(text).expanduser().is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder: make it first")
+    return text

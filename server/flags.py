@@ -19,6 +19,7 @@ from .embedding_flags import add_embeddings
 from .flag_values import (
     at_least,
     comma_list,
+    folder,
     gpu_layers,
     key_file,
     not_negative,
@@ -52,6 +53,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_embeddings(parser.add_argument_group("embeddings"))
     add_placement(parser.add_argument_group("placement"))
     _add_http(parser.add_argument_group("HTTP"))
+    _add_endpoints(parser.add_argument_group("endpoints"))
 
 
 def read_common(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
@@ -92,6 +94,8 @@ def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConf
         queue_timeout_s=args.queue_timeout,
         max_per_key=args.max_per_key,
         max_itl_ms=args.max_itl_ms,
+        slot_similarity=args.slot_prompt_similarity,
+        slots_are_saved=bool(args.slot_save_path),
         spec_type=args.spec_type,
         spec_size_n=args.spec_ngram_simple_size_n,
         spec_size_m=args.spec_ngram_simple_size_m,
@@ -290,6 +294,38 @@ def _add_speculation(group: Group) -> None:
     _number(add, "", "--spec-ngram-simple-size-m", EngineConfig.spec_size_m, "most tokens guessed "
             "at once; for models with a recurrent state, each costs one more state per sequence",
             low=1)  # fmt: skip
+
+
+def _add_endpoints(group: Group) -> None:
+    add = group.add_argument
+    add("--metrics", action="store_true", help="answer /metrics, for Prometheus (default: no)")
+    add("--props", action="store_true", help="answer POST /props (default: no)")
+    add(
+        "--slots",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="answer /slots (default: yes); what clients wrote is shown only with "
+        "LLAMA_SERVER_SLOTS_DEBUG=1 in the environment",
+    )
+    add(
+        "--slot-save-path",
+        type=folder,
+        default="",
+        metavar="PATH",
+        help="folder in which clients may save what a slot holds, to restore it later "
+        "(default: they may not)",
+    )
+    add(
+        "-sps",
+        "--slot-prompt-similarity",
+        type=not_negative,
+        default=EngineConfig.slot_similarity,
+        metavar="SHARE",
+        help="a request gets the idle slot whose last tokens are more than this share of its "
+        "prompt, the most alike first, or else the one that has been idle for longest; 0: always "
+        f"that one (default: {EngineConfig.slot_similarity}). Any slot starts from any prefix: "
+        "this is about numbers",
+    )
 
 
 def add_placement(group: Group) -> None:

@@ -20,7 +20,9 @@ Overflow = Literal["stop", "shift", "error"]
 Adapters = tuple[tuple[int, float], ...]
 """LoRA adapters with their scales, by id, without those whose scale is 0: what a request is
 computed with. Requests with different ones share neither a step nor a prefix."""
-QueryKind = Literal["memory", "slots", "alive"]
+QueryKind = Literal[
+    "memory", "slots", "metrics", "alive", "slot_save", "slot_restore", "slot_erase"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,14 @@ class Submit:
     key: str = ""
     """Whose request this is, for limits per client; empty: nobody's."""
     adapters: Adapters = ()
+    slot: int = -1
+    """The slot that it waits for; -1: any."""
+    n_discard: int = 0
+    """Tokens that a shift forgets; 0: half of those that it may."""
+    progress: bool = False
+    """Tell how far the prompt is, from its start on and with each step."""
+    report_memory: bool = False
+    """Tell with the last output what the request held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,15 @@ class Query:
 
     id: int
     kind: QueryKind
+    slot: int = -1
+    """For those about a slot, which wait until it is idle."""
+    path: str = ""
+    """File to save to or restore from."""
+
+    @property
+    def is_action(self) -> bool:
+        """It is about what an engine holds: another engine cannot answer it."""
+        return self.kind.startswith("slot_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +212,11 @@ class Output:
     rows: list[Any] = field(default_factory=list)
     """When `finish` is "embedded": of each prompt a float32 array, [n_embd_out], or [n_tokens,
     n_embd_out] where nothing is pooled."""
+    processed: list[int] = field(default_factory=list)
+    """How many tokens of the prompt were computed or there, at its start and after each step;
+    only for requests that ask."""
+    memory: dict[str, int] | None = None
+    """What the request held at its end, with the last output of those that ask."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,8 @@ down, no slot is idle (`/slots` with `fail_on_no_slot`) |"""
 
 NOT_YET = """\
 - Fields: see [Refused](#refused).
-- Endpoints: `/metrics`, `/slots/{id}` (save, \
-restore, erase), `POST /props`, Anthropic's messages, OpenAI's responses, audio, counting tokens \
-without an answer, resuming a stream, `/v1/chat/completions/control`.
-- `id_slot` does nothing: any slot can start from any prefix.
+- Endpoints: Anthropic's messages, OpenAI's responses, audio, counting tokens without an answer, \
+resuming a stream, `/v1/chat/completions/control`.
 - No router of several models, no web page, no CORS headers, no TLS."""
 
 DIFFERENT = """\
@@ -77,8 +75,22 @@ computed anew |
 | a method that a path has not | 404 | 405 with `Allow` |
 | the engine's process dies | the server with it | another takes over and goes on with the \
 requests; `/health` is 503 until then |
-| `/slots` | the settings of each request; its text with `LLAMA_SERVER_SLOTS_DEBUG` | never what \
-clients wrote |"""
+| a slot | holds what it computed last | is a number: any slot starts from any prefix |
+| slot files | any model of the same shape takes them | they fit one model file, engine and cache \
+layout, and have a digest |
+| `n_cache_reuse` | moves chunks inside the cache, which changes the answer | taken, and \
+nothing is moved |
+| `backend_sampling` | samples on the device | taken, and sampled on the CPU: the \
+tokens are the same |
+| `n_predict` 0 | samples one token | samples none |
+| the last cell of a context | stays empty | is used: one more token |
+| several prompts in `/v1/completions` | `usage` of the first answer | of all |
+| a token that ends within a character | left out of `tokens` and probabilities, its bytes joined \
+with the next token's | listed |
+| probabilities and a stop string | as many tokens are left out as the stop string has by itself | \
+those whose bytes are not in the text |
+| an empty stop string in a list | ends the answer at once | is ignored |
+| the name of the model without `--alias` | the path of the file | its name |"""
 
 NOTES = {
     "Streams": STREAMS,

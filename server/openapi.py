@@ -156,11 +156,12 @@ class Operation:
 
     def _answer(self) -> Json:
         endpoint = self._endpoint
+        media = endpoint.media_type.partition(";")[0]
         content: Json = {}
         if endpoint.answer is not None:
-            content[endpoint.media_type] = {"schema": self._models.of(endpoint.answer)}
+            content[media] = {"schema": self._models.of(endpoint.answer)}
         if endpoint.example_answer is not None:
-            content[endpoint.media_type]["example"] = endpoint.example_answer
+            content[media]["example"] = endpoint.example_answer
         if endpoint.event is not None:
             content["text/event-stream"] = {"schema": self._event()}
         return {"description": "The answer.", "content": content}

@@ -52,6 +52,8 @@ class Kept:
     n_uses: int = 0
     value: float = 0.0
     adapters: Adapters = ()
+    slot: int = -1
+    """It was restored for this slot, whose next request is likely to want it: it goes last."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,8 @@ class PrefixCache:
         adapters = self.tree.adapters(seq)
         others = [kept for kept in self._on_device() if kept.adapters == adapters]
         if not tokens or any(self._covers(other.tokens, tokens) for other in others):
+            for same in (other for other in others if other.tokens == tokens):
+                same.owner = owner
             self.operations.append(Drop(seq))
             self.tree.drop(seq)
             return
@@ -221,7 +225,28 @@ class PrefixCache:
     def victim(self, protected: Collection[int] = ()) -> Kept | None:
         """The sequence on the device that is worth least; None if all are protected."""
         idle = (kept for kept in self._on_device() if kept.seq not in protected)
-        return min(idle, key=lambda kept: kept.value, default=None)
+        return min(idle, key=lambda kept: (kept.slot >= 0, kept.value), default=None)
+
+    def pin(self, seq: int, slot: int) -> None:
+        """Give up what a sequence holds after everything that is not pinned."""
+        if seq in self._by_seq:
+            self._by_seq[seq].slot = slot
+
+    def unpin(self, slot: int) -> None:
+        """The slot is at work: what was pinned to it is like the rest."""
+        for kept in self.kept.values():
+            if kept.slot == slot:
+                kept.slot = -1
+
+    def erase(self, kept: Kept) -> None:
+        """Give up a prefix, here and in the store."""
+        if kept.stored:
+            self.operations.append(Forget(kept.key))
+            kept.stored = ""
+        if kept.seq >= 0:
+            self.drop(kept)
+        else:
+            self.kept.pop(kept.key, None)
 
     def evict(self, kept: Kept) -> int:
         """Free a sequence; its state goes to the store if there is room. Returns the sequence."""

@@ -10,6 +10,7 @@ from ..memory import KINDS, MemoryReport, SequenceMemory
 from .embedding_scheduler import Embedding, EmbeddingScheduler
 from .running import Running
 from .scheduler import Scheduler
+from .slots import Slot
 
 if TYPE_CHECKING:
     from .embedding_loop import EmbeddingLoop
@@ -43,6 +44,24 @@ def memory_report(loop: EngineLoop) -> dict[str, Any]:
         "total_bytes": report.total_bytes,
         "allocated_bytes": report.allocated_bytes,
         "allocated": dict(report.allocated),
+    }
+
+
+def request_memory(context: Context, running: Running) -> dict[str, int]:
+    """What one request holds. It only grows until it ends, or starts over with less: then its peak
+    is what it had been promised."""
+    held = context.sequence(running.seq).memory()
+    n_most = min(running.n_reserved, context.n_ctx_seq)
+    now = held.kv_bytes + held.recurrent_bytes
+    return {
+        "n_cells": held.n_cells,
+        "n_cells_shared": held.n_cells_shared,
+        "n_cells_reserved": running.n_reserved,
+        "kv_bytes": held.kv_bytes,
+        "recurrent_bytes": held.recurrent_bytes,
+        "now_bytes": now,
+        "peak_bytes": max(now, n_most * context.kv_cell_bytes if running.shifted else 0),
+        "reserved_bytes": max(now, n_most * context.kv_cell_bytes + held.recurrent_bytes),
     }
 
 
@@ -105,16 +124,17 @@ def slots_report(context: Context, scheduler: Scheduler) -> list[dict[str, Any]]
     by_slot = {running.slot: running for running in scheduler.running.values()}
     speculative = scheduler.limits.n_draft > 0
     return [
-        slot_row(slot, by_slot.get(slot), context, speculative)
-        for slot in range(scheduler.limits.n_slots)
+        slot_row(scheduler.slots[number], by_slot.get(number), context, speculative)
+        for number in range(scheduler.limits.n_slots)
     ]
 
 
 def slot_row(
-    slot: int, running: Running | None, context: Context, speculative: bool
+    slot: Slot, running: Running | None, context: Context, speculative: bool
 ) -> dict[str, Any]:
+    """A slot that never worked has no request; an idle one tells of its last."""
     row: dict[str, Any] = {
-        "id": slot,
+        "id": slot.id,
         "n_ctx": context.n_ctx_seq,
         "speculative": speculative,
         "is_processing": running is not None,
@@ -123,11 +143,21 @@ def slot_row(
         max_tokens = running.request.max_tokens
         row |= {
             "id_task": running.id,
-            "n_prompt_tokens": running.n_prompt,
-            "n_prompt_tokens_processed": min(running.n_computed, running.n_prompt),
+            "n_prompt_tokens": running.n_computed,
+            "n_prompt_tokens_processed": min(running.n_computed, running.n_prompt)
+            - min(running.n_reused, running.n_prompt),
             "n_prompt_tokens_cache": running.n_reused,
             "n_decoded": running.n_generated,
             "n_remain": max_tokens - running.n_generated if max_tokens >= 0 else -1,
+        }
+    elif slot.requests:
+        row |= {
+            "id_task": slot.requests[-1],
+            "n_prompt_tokens": len(slot.tokens),
+            "n_prompt_tokens_processed": 0,
+            "n_prompt_tokens_cache": 0,
+            "n_decoded": 0,
+            "n_remain": -1,
         }
     return row
 

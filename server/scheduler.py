@@ -24,6 +24,7 @@ from .prefix_cache import CacheSizes, Start
 from .refusal import refusal, why_never
 from .running import Running
 from .sequence_pool import SequencePool
+from .slots import Slots
 from .turns import Turns
 from .waiting import WaitingLine
 
@@ -47,7 +48,7 @@ class Scheduler:
         self.eog = frozenset(eog)
         self.waiting: WaitingLine[Submit] = WaitingLine()
         self.running: dict[int, Running] = {}
-        self.free_slots = list(range(limits.n_slots))
+        self.slots = Slots(limits.n_slots, self.policy.slot_similarity)
         self.pool = SequencePool(limits, sizes or CacheSizes(), self.running)
         self.tree, self.cache = self.pool.tree, self.pool.cache
         self.drafts = Drafts(limits, self.policy.n_gram, self.eog)
@@ -101,8 +102,7 @@ class Scheduler:
 
     def _release(self, running: Running) -> int:
         del self.running[running.id]
-        self.free_slots.append(running.slot)
-        self.free_slots.sort()
+        self.slots.free(running.slot, running.id, running.tokens[: running.n_computed])
         self.released.append(running.seq)
         self.branches.note(running)
         if running.seq in self.tree:
@@ -190,9 +190,9 @@ class Scheduler:
     def _admit(self) -> list[Running]:
         started: list[Running] = []
         for request in self.waiting:
-            if not self.free_slots:
+            if not self.slots.idle:
                 break
-            if self._has_its_share(request):
+            if self._has_its_share(request) or not self.slots.can_take(request.slot):
                 continue
             tokens = [*request.prompt, *request.generated]
             find = self.cache.find
@@ -237,9 +237,11 @@ class Scheduler:
             return None
         reason, drift_at = self._explain(tokens, request.adapters, start, n_held)
         seq, n_reused = placed
+        slot = self.slots.take(request.slot, tokens)
+        self.cache.unpin(slot)
         running = Running(
             request,
-            self.free_slots.pop(0),
+            slot,
             seq,
             tokens,
             n_reserved,
@@ -250,6 +252,8 @@ class Scheduler:
             drift_at=drift_at,
         )
         self.branches.mark(running)
+        if self.policy.keep_prompts and self.limits.unified and not self.limits.can_cut:
+            running.add_point(running.n_prompt - 1)
         return running
 
     def _reservation(self, request: Submit, n_tokens: int) -> int:
@@ -276,14 +280,21 @@ class Scheduler:
         results: dict[int, list[SampledToken]] = {}
         for result in sampled:
             results.setdefault(result.id, []).append(result)
+        outputs: list[Output] = []
         for chunk in plan.chunks:
-            if chunk.request.id in self.running:
-                self._note_computed(chunk, len(results.get(chunk.request.id, ())))
-        return [
+            running = chunk.request
+            if running.id not in self.running:
+                continue
+            is_prompt = running.n_computed < running.n_prompt
+            self._note_computed(chunk, len(results.get(running.id, ())))
+            if is_prompt and running.request.progress:
+                outputs.append(running.progress())
+        outputs += [
             self._accept(self.running[id], found)
             for id, found in results.items()
             if id in self.running
         ]
+        return outputs
 
     def _note_computed(self, chunk: Chunk, n_sampled: int) -> None:
         running = chunk.request
@@ -329,7 +340,8 @@ class Scheduler:
         """Forget the older half of what may be forgotten, and compute the rest again: exact for
         every kind of model, at the price of at most one token for each one gained."""
         n_keep = running.request.n_keep if running.request.n_keep >= 0 else running.n_prompt
-        n_gone = (len(running.tokens) - n_keep) // 2
+        n_most = len(running.tokens) - n_keep
+        n_gone = min(running.request.n_discard, n_most - 1) or n_most // 2
         if running.request.overflow != "shift" or n_gone < 1:
             return False
         running.tokens = running.tokens[:n_keep] + running.tokens[n_keep + n_gone :]

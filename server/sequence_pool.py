@@ -96,6 +96,20 @@ class SequencePool:
         self.tree.fork(source, target, n)
         self.cache.operations.append(Fork(source, target, n))
 
+    def spare_copy(self, start: Start) -> int | None:
+        """An otherwise unused sequence with the first tokens of what is kept or runs elsewhere;
+        None where there is no room for one."""
+        seq = self.free_sequence({start.source})
+        if seq is not None and start.source >= 0:
+            self.fork(start.source, seq, start.n)
+        elif seq is not None and self._load(start, seq, start.n) == 0:
+            return None
+        return seq
+
+    def room_for(self, n: int, protected: set[int]) -> int | None:
+        """An empty sequence with room for so many tokens beside the protected ones; None: no."""
+        return self.free_sequence(protected) if self._make_room(n, protected) else None
+
     def _cut(self, seq: int, n: int) -> None:
         self.tree.cut(seq, n)
         self.cache.operations.append(Cut(seq, n))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import secrets
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from fastapi import Request
@@ -14,6 +18,7 @@ from ..sampling import SamplingParams
 from ..text import Pieces
 from .adapters import AdapterList
 from .client import EngineClient
+from .ledger import Ledger
 from .messages import Overflow, Ready
 
 
@@ -88,6 +93,11 @@ class Vocabulary(Protocol):
         ...
 
     @property
+    def eog_tokens(self) -> Collection[int]:
+        """Tokens that end generation."""
+        ...
+
+    @property
     def n_vocab(self) -> int:
         """Number of tokens."""
         ...
@@ -145,6 +155,17 @@ class ServerSettings:
     """An engine that has work and says nothing for so long is replaced; 0: never. It answers only
     between steps, so this has to be longer than the longest step."""
 
+    slots_endpoint: bool = True
+    """`GET /slots` answers."""
+    metrics_endpoint: bool = False
+    """`GET /metrics` answers."""
+    props_endpoint: bool = False
+    """`POST /props` answers."""
+    slot_save_path: str = ""
+    """Folder for what clients save of slots; empty: they may not."""
+    show_prompts: bool = False
+    """`/slots` shows what clients wrote and got."""
+
     @property
     def model_name(self) -> str:
         """First alias in sorted order, as llama-server, or the file's name."""
@@ -167,7 +188,23 @@ class Serving:
     adapters: AdapterList
     all_pieces: Pieces
     """As prompts show them: control tokens are spelled out."""
+    ledger: Ledger = field(init=False)
+    media_marker: str = field(default_factory=lambda: f"<__media_{secrets.token_hex(16)}__>")
+    """Where a prompt has a picture, in servers that take any."""
     created: int = field(default_factory=lambda: int(time.time()))
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.settings.show_prompts)
+        self.adds_bos = bool(self.vocabulary.tokenize("", add_special=True, parse_special=False))
+
+    @cached_property
+    def never_end(self) -> dict[int, float]:
+        """Biases that forbid the end of an answer."""
+        return dict.fromkeys(sorted(self.vocabulary.eog_tokens), -math.inf)
+
+    def n_keep(self, wanted: int) -> int:
+        """Tokens that a shift keeps: with the token of the beginning, as in llama-server."""
+        return wanted + 1 if wanted >= 0 and self.adds_bos else wanted
 
     @property
     def info(self) -> Ready:

@@ -61,6 +61,7 @@ class Supervisor:
         self._ended_at = 0.0
         self._last_word = ""  # what the engine itself said of its end
         self.restarts = Restarts()
+        self.n_restarts = 0
         self.on_loading: Callable[[float], None] | None = None
         self.ready = asyncio.Event()
         self.info: Ready | None = None
@@ -130,6 +131,7 @@ class Supervisor:
                 f"{reason}, the last of {n} in a row with no request finished in between{words}"
             )
         self.failure = f"{reason} and is being restarted"
+        self.n_restarts += 1
         n = self._work.lose(reason)
         last = f": {ending.last_line}" if ending.last_line else ""
         say(f"{reason}{last}; restarting, {n} request{'s' * (n != 1)} replayed")

@@ -34,6 +34,7 @@ namespace pannier {
 struct sequence_sampler {
     common_sampler_ptr chain;           // unset when plain greedy needs none
     int32_t            n_probs = 0;
+    bool               post_probs = false; // those that the chain left
 
     explicit operator bool() const { return active; }
 

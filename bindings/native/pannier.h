@@ -255,7 +255,8 @@ struct pannier_step {
     int32_t   n_sampled;    // out
     int32_t * rows;         // [capacity] index into the batch
     int32_t * tokens;       // [capacity] -1 if this row's sampler failed
-    float *   logprobs;     // [capacity] natural log; NaN unless the sampler was set with n_probs > 0
+    float *   logprobs;     // [capacity] natural log; NaN unless the sampler was set with n_probs > 0.
+                            // With post_sampling_probs the probability itself
     int32_t * top_tokens;   // [capacity * n_top] best first, -1 beyond the end
     float *   top_logprobs; // [capacity * n_top]
     int32_t   n_lost;       // out
@@ -328,9 +329,12 @@ struct pannier_sampler_params {
     int32_t         mirostat;
     float           mirostat_tau;
     float           mirostat_eta;
+    float           adaptive_target; // 0 .. 1, negative: off; only where "adaptive_p" is among the samplers
+    float           adaptive_decay;  // 0 .. 0.99
     int32_t         min_keep;
     int32_t         ignore_eos;
     int32_t         n_probs;  // alternatives to report with each token, 0: none, not even its own
+    int32_t         post_sampling_probs; // report what the samplers left, instead of the logits' own
     int32_t         n_dry_sequence_breakers;
     const char * const * dry_sequence_breakers;
     int32_t         n_samplers;

@@ -30,6 +30,8 @@ void check_params(const pannier_sampler_params & p) {
     check_range("dry_base", p.dry_base, -any, any);
     check_range("mirostat_tau", p.mirostat_tau, -any, any);
     check_range("mirostat_eta", p.mirostat_eta, -any, any);
+    check_range("adaptive_target", p.adaptive_target, -any, 1);
+    check_range("adaptive_decay", p.adaptive_decay, 0, 0.99f);
     check_range("mirostat", float(p.mirostat), 0, 2);
     check_range("min_keep", float(p.min_keep), 0, 1e6f);
     check_range("repeat_last_n", float(p.repeat_last_n), -1, 1e6f);
@@ -48,6 +50,28 @@ std::vector<common_sampler_type> sampler_types(const pannier_sampler_params & p)
         types.push_back(found.front());
     }
     return types;
+}
+
+// llama.cpp's infill sampler compares every candidate with every other one, and asserts that there is
+// a token that ends text.
+void check_infill(const pannier_model & model, const common_params_sampling & chain) {
+    constexpr int32_t MAX_CANDIDATES = 4096;
+    int32_t           n_candidates   = model.n_vocab();
+    for (const common_sampler_type type : chain.samplers) {
+        if (type == COMMON_SAMPLER_TYPE_TOP_K && chain.top_k > 0) {
+            n_candidates = std::min(n_candidates, chain.top_k);
+        }
+        if (type != COMMON_SAMPLER_TYPE_INFILL) {
+            continue;
+        }
+        if (n_candidates > MAX_CANDIDATES) {
+            fail(PANNIER_ERROR_ARGUMENT, "the sampler 'infill' would compare %d tokens with each other; put 'top_k' "
+                 "before it, with %d at most", n_candidates, MAX_CANDIDATES);
+        }
+        if (llama_vocab_eot(model.vocab) == LLAMA_TOKEN_NULL && llama_vocab_eos(model.vocab) == LLAMA_TOKEN_NULL) {
+            fail(PANNIER_ERROR_ARGUMENT, "the sampler 'infill' needs a token that ends text; this model has none");
+        }
+    }
 }
 
 void add_logit_bias(const pannier_model & model, const pannier_sampler_params & p,
@@ -96,11 +120,15 @@ common_params_sampling chain_params(const pannier_context & ctx, const pannier_s
     chain.mirostat           = p.mirostat;
     chain.mirostat_tau       = p.mirostat_tau;
     chain.mirostat_eta       = p.mirostat_eta;
+    chain.adaptive_target    = p.adaptive_target;
+    chain.adaptive_decay     = p.adaptive_decay;
     chain.min_keep           = p.min_keep;
+    chain.n_probs            = p.n_probs; // llama.cpp computes probabilities of what it takes only if asked
     chain.n_prev             = std::max(chain.n_prev, std::max(chain.penalty_last_n, chain.dry_penalty_last_n));
     chain.samplers           = sampler_types(p);
     chain.dry_sequence_breakers.assign(p.dry_sequence_breakers, p.dry_sequence_breakers + p.n_dry_sequence_breakers);
     add_logit_bias(*ctx.model, p, chain.logit_bias);
+    check_infill(*ctx.model, chain);
     return chain;
 }
 
@@ -146,16 +174,20 @@ void check_grammar(const pannier_model & model, const std::string & grammar) {
     llama_sampler_free(parsed);
 }
 
+bool has_type(const common_params_sampling & chain, common_sampler_type type) {
+    return std::find(chain.samplers.begin(), chain.samplers.end(), type) != chain.samplers.end();
+}
+
 bool is_plain_greedy(const pannier_model & model, const common_params_sampling & chain) {
     int32_t n_suppressed = 0;
     llama_vocab_get_suppress_tokens(model.vocab, &n_suppressed);
-    const bool cold = std::find(chain.samplers.begin(), chain.samplers.end(), COMMON_SAMPLER_TYPE_TEMPERATURE) !=
-                          chain.samplers.end() && chain.temp <= 0.0f && chain.dynatemp_range <= 0.0f;
+    const bool cold =
+        has_type(chain, COMMON_SAMPLER_TYPE_TEMPERATURE) && chain.temp <= 0.0f && chain.dynatemp_range <= 0.0f;
     const bool unpenalised =
         chain.penalty_last_n == 0 ||
         (chain.penalty_repeat == 1.0f && chain.penalty_freq == 0.0f && chain.penalty_present == 0.0f);
     return cold && unpenalised && chain.dry_multiplier == 0.0f && chain.mirostat == 0 && chain.logit_bias.empty() &&
-           chain.grammar.empty() && n_suppressed == 0 &&
+           chain.grammar.empty() && n_suppressed == 0 && chain.typ_p >= 1.0f && !has_type(chain, COMMON_SAMPLER_TYPE_INFILL) &&
            (chain.xtc_probability <= 0.0f || chain.xtc_threshold > 0.5f);
 }
 
@@ -170,7 +202,8 @@ sequence_sampler make_sampler(const pannier_context & ctx, const pannier_sampler
     sequence_sampler sampler;
     sampler.active  = true;
     sampler.n_probs = p.n_probs;
-    if (is_plain_greedy(*ctx.model, chain)) {
+    sampler.post_probs = p.post_sampling_probs != 0;
+    if (!(sampler.post_probs && p.n_probs > 0) && is_plain_greedy(*ctx.model, chain)) {
         return sampler;
     }
     sampler.chain.reset(common_sampler_init(ctx.model->model, chain));

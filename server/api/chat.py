@@ -20,7 +20,7 @@ from ..requests.conversation import ChatBody, ConversationBody
 from ..responses.error import ErrorAnswer
 from ..responses.openai import ChatCompletion, ChatCompletionChunk
 from ..responses.tokens import RenderedPrompt
-from ..shapes import finish_reason
+from ..shapes import finish_reason, reports_json
 from ..state import ChatPrompt, Serving, serving
 from ..wire import json_response
 from .openai import Envelope
@@ -104,6 +104,16 @@ class Chat:
         """New text; the role goes before the first."""
         return self._role(choice) + self._text(choice, delta)
 
+    def progress(self, choice: Choice) -> bytes:
+        """How far the prompt is; with the role, as in llama-server."""
+        shape = {
+            "finish_reason": None,
+            "index": choice.index,
+            "delta": {"role": "assistant", "content": None},
+        }
+        extras = self._envelope.extras(choice, last=False)
+        return self._envelope.chunk(shape, prompt_progress=choice.progress, **extras)
+
     def last(self, choice: Choice) -> bytes:
         """Why the choice ended."""
         end = self._chunk(choice, {}, finish_reason(choice), last=True)
@@ -140,10 +150,14 @@ class Chat:
         last: bool = False,
     ) -> bytes:
         shape = {"finish_reason": reason, "index": choice.index, "delta": delta}
+        if last:
+            shape |= reports_json(choice)
         if logprobs is not None:
             shape["logprobs"] = logprobs
         timed = last or "content" in delta
         extras = self._envelope.extras(choice, last=last) if timed else {}
+        if last:
+            extras |= self._envelope.verbose(choice)
         return self._envelope.chunk(shape, **extras)
 
     def _shape(self, choice: Choice) -> dict[str, Any]:
@@ -151,6 +165,7 @@ class Chat:
             "finish_reason": finish_reason(choice),
             "index": choice.index,
             "message": {"role": "assistant", "content": choice.text},
+            **reports_json(choice),
         }
         logprobs = self._envelope.logprobs(choice)
         return shape if logprobs is None else {**shape, "logprobs": logprobs}

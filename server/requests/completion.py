@@ -19,6 +19,8 @@ def _count(value: Any) -> int | float:
 class CompletionBody(GenerationBody):
     """A prompt and how to go on from it."""
 
+    echo: bool = False
+    """Taken and without meaning, as in llama-server: the answer never repeats the prompt."""
     prompt: Prompts
     """The text to go on from; a list of such lists or of strings is several prompts."""
     logprobs: Annotated[int, PlainValidator(_count, json_schema_input_type=int | bool)] = 0

@@ -5,15 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 GENERATION: dict[str, tuple[Any, ...]] = {
-    "verbose": (False,),
-    "return_progress": (False,),
-    "n_indent": (0,),
-    "n_discard": (0,),
-    "n_cache_reuse": (0,),
-    "t_max_predict_ms": (0, -1),
-    "adaptive_target": (-1,),
-    "backend_sampling": (False,),
-    "post_sampling_probs": (False,),
     "json_schema": (),
     "grammar_lazy": (False,),
     "grammar_triggers": ([],),
@@ -23,11 +14,14 @@ GENERATION: dict[str, tuple[Any, ...]] = {
     "reasoning_budget_tokens": (-1,),
     "thinking_budget_tokens": (-1,),
     "continue_final_message": (False,),
-    "echo": (False,),
     "response_format": ({}, {"type": "text"}),
     "tools": ([],),
     "functions": ([],),
     "multimodal_data": ([],),
 }
-CHAT: dict[str, tuple[Any, ...]] = {**GENERATION, "tool_choice": ("auto", "none")}
+CHAT: dict[str, tuple[Any, ...]] = {
+    **GENERATION,
+    "echo": (False,),
+    "tool_choice": ("auto", "none"),
+}
 OPENAI_COMPLETION: dict[str, tuple[Any, ...]] = {**GENERATION, "best_of": (1,), "suffix": ("",)}

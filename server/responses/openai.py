@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from .base import Answer, sometimes
-from .generation import Timings, TokenProb, Usage
+from .completion import Completion, CompletionChunk, Selected
+from .generation import Progress, Reports, Timings, TokenProb, Usage
 
 FinishReason = Literal["stop", "length"]
 
@@ -24,9 +25,13 @@ class Head(Answer):
     model: str
     system_fingerprint: str
     """llama.cpp's build."""
+    verbose: Completion | CompletionChunk | Selected = sometimes("__verbose")
+    """With `verbose`: the same in `/completion`'s form."""
+    prompt_progress: Progress = sometimes()
+    """In chunks before the first token, with `return_progress`."""
 
 
-class TextChoice(Answer):
+class TextChoice(Reports):
     """One answer."""
 
     text: str
@@ -47,7 +52,7 @@ class TextCompletion(Head):
     """llama-server's, of the first answer."""
 
 
-class TextDelta(Answer):
+class TextDelta(Reports):
     """New text of an answer."""
 
     text: str
@@ -75,7 +80,7 @@ class AssistantMessage(Answer):
     content: str
 
 
-class ChatChoice(Answer):
+class ChatChoice(Reports):
     """One answer."""
 
     finish_reason: FinishReason
@@ -103,7 +108,7 @@ class MessageDelta(Answer):
     content: str | None = sometimes()
 
 
-class ChatDelta(Answer):
+class ChatDelta(Reports):
     """What a chunk adds to an answer."""
 
     finish_reason: FinishReason | None

@@ -69,6 +69,7 @@ class FakeVocabulary:
     add_eos = False
     add_sep = False
     fim = FimTokens()
+    eog_tokens = frozenset({EOS})
     n_vocab = 258
     n_ctx_train = 4096
     size_bytes = 1000
@@ -234,6 +235,9 @@ class FakeEngine:
                 n = len(message.generated)
                 self._running[message.id] = Running(message, after(iter(reply), n), n)
                 self.connection.send(Started((message.id,)))
+                if message.progress:
+                    n = len(message.prompt)
+                    self._outputs.append(Output(message.id, processed=[1, n], slot=0))
         elif isinstance(message, Cancel):
             if self._running.pop(message.id, None):
                 self._outputs.append(Output(message.id, finish="cancelled"))
@@ -272,6 +276,8 @@ class FakeEngine:
                 TokenLogprob(t, -0.5, tuple((t + i, -0.5 - i) for i in range(submit.n_probs)))
                 for t in output.tokens
             ]
+        if submit.report_memory:
+            output.memory = {"now_bytes": 10 * running.n, "peak_bytes": 100 - running.n}
         if output.finish:
             del self._running[submit.id]
             output.timings = Timings(len(submit.prompt) - 2, 0.25, running.n, 0.5, 0.125, 2)

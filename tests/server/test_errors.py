@@ -65,8 +65,7 @@ FIELDS = [
     ({"prompt": [999]}, "'prompt'", "999 is not in the vocabulary (0 to 257)"),
     ({"prompt": [-1]}, "'prompt'", "-1"),
     ({"prompt": {"prompt_string": "a", "multimodal_data": ["x"]}}, "'multimodal_data'", "x"),
-    ({"prompt": "a", "n_indent": 4}, "'n_indent'", "4"),
-    ({"prompt": "a", "n_indent": False}, "'n_indent'", "False"),
+    ({"prompt": "a", "n_indent": -4}, "'n_indent'", "-4"),
     (
         {"prompt": "a", "stream_options": {"include_usage": 1}},
         "'stream_options.include_usage'",
@@ -78,8 +77,8 @@ FIELDS = [
     ({"prompt": "a", "top_p": 1e39}, "'top_p'", "a number"),
     ({"prompt": "a", "lora": [{"id": 0, "scale": 1}]}, "'lora'", "scale"),
     ({"prompt": "a", "json_schema": {}}, "'json_schema'", "{}"),
-    ({"prompt": "a", "t_max_predict_ms": 5}, "'t_max_predict_ms'", "5"),
-    ({"prompt": "a", "post_sampling_probs": True}, "'post_sampling_probs'", "True"),
+    ({"prompt": "a", "t_max_predict_ms": -5}, "'t_max_predict_ms'", "-5"),
+    ({"prompt": "a", "post_sampling_probs": 1}, "'post_sampling_probs'", "1"),
 ]
 
 CHAT_FIELDS = [

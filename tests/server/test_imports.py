@@ -24,6 +24,7 @@ from pannier.server import (
     running,
     scheduler,
     sequence_pool,
+    slots,
     turns,
     waiting,
 )
@@ -45,6 +46,7 @@ HELPERS = (
     scheduler,
     sequence_pool,
     turns,
+    slots,
     waiting,
 )
 KNOWN = {module.__name__.rpartition(".")[2] for module in (*HELPERS, messages, sampling)}
