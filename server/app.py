@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
 
 from ..text import Pieces
 from .api import chat, completion, models, openai_completion, reports, tokens
-from .auth import ApiKeys
 from .client import EngineClient
 from .defaults import sampling_of
+from .edge import Edge
 from .errors import install
+from .http_settings import HttpSettings
 from .state import ServerSettings, Serving, Vocabulary
 
 ROUTERS = (
@@ -22,21 +24,28 @@ ROUTERS = (
 )
 
 
-def create_app(client: EngineClient, vocabulary: Vocabulary, settings: ServerSettings) -> FastAPI:
+def create_app(
+    client: EngineClient,
+    vocabulary: Vocabulary,
+    settings: ServerSettings,
+    http: HttpSettings | None = None,
+) -> FastAPI:
     """An application that serves one engine. The caller starts and closes the client."""
     # no generated documentation: handlers read their bodies themselves, so it would say nothing
+    http = http or HttpSettings()
     app = FastAPI(title="pannier", openapi_url=None)
     app.state.serving = Serving(
         client=client,
         vocabulary=vocabulary,
         settings=settings,
-        sampling=sampling_of(vocabulary.metadata),
-        pieces=Pieces(vocabulary),
+        sampling=sampling_of(vocabulary.metadata).with_changes(**settings.sampling),
+        pieces=Pieces(vocabulary, special=settings.special),
         all_pieces=Pieces(vocabulary, special=True),
     )
     for router in ROUTERS:
-        app.include_router(router)
-    if settings.api_keys:
-        app.add_middleware(ApiKeys, keys=settings.api_keys)
+        app.include_router(router, prefix=http.api_prefix)
+    if http.static_path:
+        app.mount(http.api_prefix or "/", StaticFiles(directory=http.static_path, html=True))
+    app.add_middleware(Edge, settings=http, keys=settings.api_keys)
     install(app)
     return app

@@ -7,50 +7,54 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .config import EngineConfig
-from .flags import add_flags, read_config
+from .flags.given import Given
+from .flags.parser import add_flags, add_sources, read_given
+from .flags.settings import engine_config, http_settings, log_settings, server_settings
+from .flags.table import GROUPS
 from .named_model import find_model, find_or_build
 
 if TYPE_CHECKING:
     from ..engine import Engine
-    from .serve import Listener
+    from .http_settings import HttpSettings
+    from .listener import Listener
     from .state import ServerSettings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.allow_abbrev = False
-    add_flags(parser)
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="the GGUF file to serve")
+    add_flags(parser, GROUPS)
+    add_sources(parser, GROUPS)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; both end with status 0."""
-    from .serve import Address, Listener
+    from . import logs
+    from .dangers import warn
+    from .listener import Listener
 
-    settings = read_settings(args)
-    with Listener(Address(args.host, args.port)) as listener:
-        engine = find_or_build(args.backend)
-        config = read_config(args, settings.model_path, str(engine.directory))
-        run(config, settings, engine, listener)
+    given = read_given(args, GROUPS)
+    if given.get("start.list_devices"):
+        return list_devices(given)
+    logs.set_up(log_settings(given))
+    settings = server_settings(given, str(find_model(args.model, given)))
+    http = http_settings(given)
+    with Listener(http) as listener:
+        warn(settings, http)
+        engine = find_or_build(given.get("start.backend"))
+        config = engine_config(given, settings.model_path, str(engine.directory))
+        run(config, settings, http, engine, listener)
     return 0
 
 
-def read_settings(args: argparse.Namespace) -> ServerSettings:
-    """The HTTP side's settings."""
-    from importlib.metadata import version
-
-    from .state import ServerSettings
-
-    return ServerSettings(
-        model_path=str(find_model(args)),
-        aliases=args.alias,
-        api_keys=(*args.api_key, *args.api_key_file),
-        hang_timeout_s=args.hang_timeout,
-        overflow="shift" if args.context_shift else "stop",
-        build_info=f"pannier-{version('pannier')}",
-    )
-
-
-def run(config: EngineConfig, settings: ServerSettings, engine: Engine, listener: Listener) -> None:
+def run(
+    config: EngineConfig,
+    settings: ServerSettings,
+    http: HttpSettings,
+    engine: Engine,
+    listener: Listener,
+) -> None:
     """Start an engine, load the vocabulary beside it, serve, and end both."""
     from .. import _ffi
     from ..model import Model
@@ -59,5 +63,25 @@ def run(config: EngineConfig, settings: ServerSettings, engine: Engine, listener
 
     with EngineStarter(config) as start_engine:
         _ffi.load(engine.library)
-        with Model(config.model, vocab_only=True, devices=("none",)) as vocabulary:
-            asyncio.run(serve(start_engine, vocabulary, settings, listener))
+        with Model(
+            config.model, vocab_only=True, devices=("none",), kv_overrides=config.kv_overrides
+        ) as vocabulary:
+            asyncio.run(serve(start_engine, vocabulary, settings, http, listener))
+
+
+def list_devices(given: Given) -> int:
+    """One line for each device of the engine, as llama-server prints them."""
+    import sys
+
+    from .. import _ffi
+    from ..device import devices
+
+    _ffi.load(find_or_build(given.get("start.backend")).library)
+    sys.stdout.write("Available devices:\n")
+    for device in devices():
+        if device.type != "cpu":
+            total, free = device.memory_total >> 20, device.memory_free >> 20
+            sys.stdout.write(
+                f"  {device.name}: {device.description} ({total} MiB, {free} MiB free)\n"
+            )
+    return 0

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import _ffi
+from ..batch import Batch
 from ..context import Context
+from ..cpu_threads import set_numa
 from ..engine.store import open_engine
 from ..errors import PannierError, ServerError
 from ..model import Model, Progress
@@ -42,6 +44,8 @@ def serve(connection: Connection, config: EngineConfig) -> None:
     try:
         if config.engine:
             _ffi.load(open_engine(Path(config.engine)).library)
+        if config.numa:
+            set_numa(config.numa)
         model = load_model(config, report_loading(connection))
     except PannierError as error:
         connection.send(Failed(str(error)))
@@ -53,9 +57,21 @@ def serve(connection: Connection, config: EngineConfig) -> None:
             connection.send(Failed(str(error)))
             return
         with context:
+            if config.warmup:
+                warm_up(model, context)
             loop = make_loop(connection, config, model, context)
             connection.send(ready(model, context, config, time.monotonic() - started))
             loop.run()
+
+
+def warm_up(model: Model, context: Context) -> None:
+    """Compute one token and forget it: weights are read and kernels prepared."""
+    if not context.has_memory:
+        return
+    batch = Batch()
+    batch.add(0, [max(model.bos, 0)], sample=False)
+    context.step(batch)
+    context.sequence(0).clear()
 
 
 def report_loading(connection: Connection) -> Progress:
@@ -77,7 +93,12 @@ def make_loop(
     """The loop of a context, with the states that earlier processes left for it."""
     store = open_store(config, context)
     scheduler = Scheduler(
-        limits(context, config.n_parallel, n_draft(context, config)),
+        limits(
+            context,
+            config.n_parallel,
+            n_draft(context, config),
+            min(config.n_ctx_slot, context.n_ctx_seq),
+        ),
         model.eog_tokens,
         Policy(config.max_queue, config.max_per_key, n_gram=config.spec_size_n),
         cache_sizes(config, context),
@@ -142,13 +163,13 @@ def notice(context: Context, config: EngineConfig) -> str:
     return f"--spec-type {config.spec_type} is off: {reason}"
 
 
-def limits(context: Context, n_slots: int, n_draft: int = 0) -> Limits:
+def limits(context: Context, n_slots: int, n_draft: int = 0, n_ctx_slot: int = 0) -> Limits:
     # a model without a KV cache has no cells to run out of
     n_ctx = context.n_ctx if context.kv_cell_bytes else context.n_ctx_seq * context.n_parallel
     return Limits(
         n_slots=n_slots,
         n_ctx=n_ctx,
-        n_ctx_seq=context.n_ctx_seq,
+        n_ctx_seq=n_ctx_slot or context.n_ctx_seq,
         n_batch=context.n_batch,
         # each mixed step costs a pass for the tokens of those that decode: half of the steps that
         # llama-server makes them wait for is what a prompt loses little by
@@ -165,7 +186,7 @@ def limits(context: Context, n_slots: int, n_draft: int = 0) -> Limits:
 def ready(model: Model, context: Context, config: EngineConfig, load_seconds: float) -> Ready:
     return Ready(
         n_ctx=context.n_ctx,
-        n_ctx_slot=context.n_ctx_seq,
+        n_ctx_slot=min(config.n_ctx_slot or context.n_ctx_seq, context.n_ctx_seq),
         n_slots=config.n_parallel,
         n_batch=context.n_batch,
         load_seconds=load_seconds,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ..context import Context
+from ..cpu_threads import CpuThreads
 from ..model import Model, Progress
 from ..modelfile import open_model_file
 from ..modelfile.costs import client_costs
+from ..rope import Rope
 from .config import EngineConfig
 
 MAX_SEQUENCES = 256
@@ -23,6 +25,14 @@ def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
         n_cpu_moe=config.n_cpu_moe,
         tensor_overrides=config.tensor_overrides,
         load_mode=config.load_mode,
+        lazy_mode=config.lazy_mode,
+        check_tensors=config.check_tensors,
+        repack=config.repack,
+        no_host=config.no_host,
+        split_mode=config.split_mode,
+        tensor_split=config.tensor_split,
+        main_gpu=config.main_gpu,
+        kv_overrides=config.kv_overrides,
         progress=progress,
     )
 
@@ -30,6 +40,7 @@ def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
 def make_context(model: Model, config: EngineConfig) -> Context:
     """The context of a configuration over its model. Raises `ContextError`."""
     n_sequences = config.n_parallel + n_prefixes(config, model.n_ctx_train)
+    threads, threads_batch = threads_of(config)
     return model.context(
         n_ctx=config.n_ctx,
         n_parallel=n_sequences,
@@ -45,6 +56,11 @@ def make_context(model: Model, config: EngineConfig) -> Context:
         n_rs_seq=config.n_draft,
         n_outputs_max=max(n_sequences, config.n_parallel * (1 + config.n_draft)),
         moe_cache_bytes=config.moe_cache_mib * 2**20,
+        offload_kqv=config.offload_kqv,
+        op_offload=config.op_offload,
+        rope=rope_of(config),
+        threads=threads,
+        threads_batch=threads_batch,
     )
 
 
@@ -66,3 +82,27 @@ def n_prefixes(config: EngineConfig, n_ctx_train: int) -> int:
         return min(N_FREE, most)
     affordable = (config.n_ctx or n_ctx_train) * cell_bytes // state_bytes
     return min(max(2, min(config.n_parallel + 8, affordable)), most)
+
+
+def rope_of(config: EngineConfig) -> Rope | None:
+    """How positions turn; None where nobody said."""
+    rope = Rope(
+        config.rope_scaling,
+        config.rope_freq_base,
+        config.rope_freq_scale,
+        config.yarn_orig_ctx,
+        config.yarn_ext_factor,
+        config.yarn_attn_factor,
+        config.yarn_beta_fast,
+        config.yarn_beta_slow,
+    )
+    return None if rope == Rope() else rope
+
+
+def threads_of(config: EngineConfig) -> tuple[CpuThreads | None, CpuThreads | None]:
+    """Threads for single tokens and for prompts; None where nobody said."""
+    one = CpuThreads(config.cpus, bool(config.cpu_strict), config.prio, config.poll)
+    strict = config.cpu_strict if config.cpu_strict_batch is None else config.cpu_strict_batch
+    poll = config.poll if config.poll_batch is None else config.poll_batch
+    batch = CpuThreads(config.cpus_batch or config.cpus, bool(strict), config.prio_batch, poll)
+    return (None, None) if (one, batch) == (CpuThreads(), CpuThreads()) else (one, batch)

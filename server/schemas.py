@@ -30,7 +30,6 @@ from .messages import Overflow
 from .state import Serving
 
 N_PROBS_DEFAULT = 20  # alternatives that a chat request with only `logprobs` gets
-PING_DEFAULT_S = 30
 
 SAMPLING_NUMBERS = (
     whole("top_k", 0, clamp=True),
@@ -143,21 +142,29 @@ def read_generation(
     refuse_not_yet(body)
     return Generation(
         sampling=read_sampling(body, server),
-        max_tokens=integer(body, N_PREDICT, -1, "max_completion_tokens", "max_tokens"),
+        max_tokens=integer(
+            body, N_PREDICT, server.settings.n_predict, "max_completion_tokens", "max_tokens"
+        ),
         n_probs=_chat_probs(body) if chat else _probs(body),
         n=integer(body, whole("n_cmpl", 1, server.info.n_slots), 1, "n"),
-        stops=tuple(stop for stop in (*strings(body, "stop"), *stops) if stop),
+        stops=_stops(body, server, stops),
         stream=boolean(body, "stream"),
         include_usage=boolean(mapping(body, "stream_options"), "include_usage"),
         return_tokens=boolean(body, "return_tokens"),
         timings_per_token=boolean(body, "timings_per_token"),
         response_fields=strings(body, "response_fields"),
-        ping_interval_s=integer(body, PING, PING_DEFAULT_S),
-        cache_prompt=boolean(body, "cache_prompt", True),
+        ping_interval_s=integer(body, PING, server.settings.ping_interval_s),
+        cache_prompt=boolean(body, "cache_prompt", server.settings.cache_prompt),
         overflow=_overflow(body, server),
-        n_keep=integer(body, N_KEEP, 0),
+        n_keep=integer(body, N_KEEP, server.settings.n_keep),
         priority=integer(body, PRIORITY, 0),
     )
+
+
+def _stops(body: Body, server: Serving, of_template: tuple[str, ...]) -> tuple[str, ...]:
+    """The request's, or else the server's, and those of the chat template."""
+    given = strings(body, "stop") or server.settings.stops
+    return tuple(stop for stop in (*given, *of_template) if stop)
 
 
 def _overflow(body: Body, server: Serving) -> Overflow:

@@ -46,7 +46,7 @@ def _openai(server: Serving) -> dict[str, Any]:
     return {
         "id": server.settings.model_name,
         "aliases": sorted(server.settings.aliases) or [server.settings.model_name],
-        "tags": [],
+        "tags": sorted(server.settings.tags),
         "object": "model",
         "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
         "created": server.created,
@@ -110,8 +110,8 @@ async def props(request: Request) -> Response:
             "model_ftype": server.info.facts.get("ftype", ""),
             "model_path": server.settings.model_path,
             "modalities": {"vision": False, "video": False, "audio": False},
-            **_switches(),
-            "chat_template": server.vocabulary.chat_template or "",
+            **_switches(server),
+            "chat_template": server.settings.chat_template or server.vocabulary.chat_template or "",
             "bos_token": _token_text(server, server.vocabulary.bos),
             "eos_token": _token_text(server, server.vocabulary.eos),
             "build_info": server.settings.build_info,
@@ -120,9 +120,9 @@ async def props(request: Request) -> Response:
     )
 
 
-def _switches() -> dict[str, Any]:
+def _switches(server: Serving) -> dict[str, Any]:
     return {
-        "endpoint_slots": True,
+        "endpoint_slots": server.settings.endpoint_slots,
         "endpoint_props": False,
         "endpoint_metrics": False,
         "ui": False,

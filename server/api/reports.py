@@ -7,16 +7,22 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ..errors import ApiError
-from ..state import serving
+from ..state import Serving, serving
 from ..wire import json_response
 
 router = APIRouter()
+
+SLOTS_OFF = "This server does not support slots endpoint. Start it with `--slots`"
+"""llama-server's words."""
 
 
 @router.get("/slots")
 async def slots(request: Request) -> Response:
     """Every slot; 503 with `?fail_on_no_slot=1` while all of them work."""
-    report = await serving(request).client.query("slots")
+    server = serving(request)
+    if not server.settings.endpoint_slots:
+        raise ApiError(SLOTS_OFF, status=501)
+    report = await server.client.query("slots")
     if request.query_params.get("fail_on_no_slot") and not _any_idle(report):
         raise ApiError("no slot available", status=503)
     return json_response(report)
@@ -29,8 +35,13 @@ def _any_idle(report: Any) -> bool:
 @router.get("/memory")
 async def memory(request: Request) -> Response:
     """Bytes by device and by client as the engine counts them, with each client's address."""
-    client = serving(request).client
-    report = await client.query("memory")
+    return json_response(await memory_report(serving(request)))
+
+
+async def memory_report(server: Serving) -> dict[str, Any]:
+    """The engine's report. Who the clients are is told where `/slots` is."""
+    report: dict[str, Any] = await server.client.query("memory")
     for row in report["clients"]:
-        row["client"] = client.owner(row["id"])
-    return json_response(report)
+        owner = server.client.owner(row["id"])
+        row["client"] = owner if server.settings.endpoint_slots else None
+    return report

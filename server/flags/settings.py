@@ -1,0 +1,74 @@
+"""From what was given to what each part of the server is started with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from ...errors import ArgumentError
+from ..config import EngineConfig
+from ..http_settings import HttpSettings, is_socket
+from ..logs import LogSettings
+from ..state import ServerSettings
+from .given import Given, part
+
+ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "'": "'", '"': '"', "\\": "\\"}
+
+
+def engine_config(given: Given, model: str, engine: str) -> EngineConfig:
+    """The engine's part."""
+    config = EngineConfig(model=model, engine=engine, **part(given, "engine"))
+    if config.n_ctx_slot and not config.n_ctx:
+        config = replace(config, n_ctx=config.n_parallel * config.n_ctx_slot)
+    return replace(config, verbosity=log_settings(given).verbosity)
+
+
+def server_settings(given: Given, model_path: str) -> ServerSettings:
+    """The endpoints' part."""
+    from importlib.metadata import version
+
+    values = part(given, "server")
+    sampling = part(given, "sampling")
+    if given.get("start.escape", True):
+        _unescape(values, "stops")
+        _unescape(sampling, "dry_sequence_breakers")
+    biases = dict(given.get("start.logit_bias", ()))
+    if biases:
+        sampling["logit_bias"] = biases
+    return ServerSettings(
+        model_path=model_path,
+        build_info=f"pannier-{version('pannier')}",
+        sampling=sampling,
+        **values,
+    )
+
+
+def _unescape(values: dict[str, Any], name: str) -> None:
+    if name in values:
+        values[name] = tuple(map(unescaped, values[name]))
+
+
+def unescaped(text: str) -> str:
+    r"""Text whose `\n`, `\t`, `\x41` and the like stand for one character; others stay."""
+
+    def character(match: re.Match[str]) -> str:
+        code = match[1]
+        return chr(int(code[1:], 16)) if code[0] == "x" else ESCAPES[code]
+
+    return re.sub(r"""\\(x[0-9a-fA-F]{1,2}|[nrt'"\\])""", character, text)
+
+
+def http_settings(given: Given) -> HttpSettings:
+    """What lies under the endpoints. Raises `ArgumentError`."""
+    settings = HttpSettings(**part(given, "http"))
+    if bool(settings.ssl_key_file) != bool(settings.ssl_cert_file):
+        raise ArgumentError("--ssl-key-file and --ssl-cert-file go together: give both or neither")
+    if settings.ssl_key_file and any(map(is_socket, settings.hosts)):
+        raise ArgumentError("a Unix socket has no TLS: leave --ssl-key-file out, or name addresses")
+    return settings
+
+
+def log_settings(given: Given) -> LogSettings:
+    """The log."""
+    return LogSettings(**part(given, "log"))
