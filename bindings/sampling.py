@@ -19,6 +19,18 @@ DEFAULT_SAMPLERS = (
     "temperature",
 )
 
+SAMPLER_CHARS = {  # common/sampling.cpp: common_sampler_type_to_chr
+    "e": "penalties",
+    "d": "dry",
+    "s": "top_n_sigma",
+    "k": "top_k",
+    "y": "typ_p",
+    "p": "top_p",
+    "m": "min_p",
+    "x": "xtc",
+    "t": "temperature",
+}
+
 
 @dataclass(frozen=True)
 class SamplingParams:

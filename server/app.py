@@ -12,7 +12,8 @@ from .defaults import sampling_of
 from .edge import Edge
 from .errors import install
 from .http_settings import HttpSettings
-from .state import ServerSettings, Serving, Vocabulary
+from .settings import ServerSettings
+from .state import Serving, Vocabulary
 
 ROUTERS = (
     models.router,

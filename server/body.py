@@ -6,17 +6,25 @@ import json
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 
 from .errors import ApiError, shown
+from .requests.base import RequestBody
 from .state import serving
-from .wire import dumps
+
+Body = TypeVar("Body", bound=RequestBody)
+
 
 MAX_DEPTH = 200
 TOO_DEEP = f"the body is nested more than {MAX_DEPTH} levels deep"
 HUGE = re.compile(rb"\d[eE]\+?\d{3}|\d{300}")
+
+
+async def read_body(request: Request, model: type[Body]) -> Body:
+    """The request's body, checked. Raises `ApiError`."""
+    return model.read(await read_object(request), serving(request))
 
 
 async def read_object(request: Request) -> dict[str, Any]:
@@ -58,7 +66,7 @@ def loads(data: bytes) -> Any:
             data.decode(), parse_constant=_refuse_constant, parse_float=_reader(data)
         )
         if b"\\ud" in data or b"\\uD" in data:
-            dumps(value)
+            json.dumps(value, ensure_ascii=False).encode()
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise ApiError(f"the body is not UTF-8 text: {error.reason}") from error
     except RecursionError as error:

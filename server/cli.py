@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 from .config import EngineConfig
@@ -15,14 +15,14 @@ from .named_model import find_model, find_or_build
 
 if TYPE_CHECKING:
     from ..engine import Engine
-    from .http_settings import HttpSettings
     from .listener import Listener
-    from .state import ServerSettings
+    from .settings import ServerSettings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.allow_abbrev = False
+    parser.usage = "%(prog)s [MODEL] [FLAG ...]"
     parser.add_argument("model", nargs="?", metavar="MODEL", help="the GGUF file to serve")
     add_flags(parser, GROUPS)
     add_sources(parser, GROUPS)
@@ -44,18 +44,19 @@ def execute(args: argparse.Namespace) -> int:
         warn(settings, http)
         engine = find_or_build(given.get("start.backend"))
         config = engine_config(given, settings.model_path, str(engine.directory))
-        run(config, settings, http, engine, listener)
+        run(config, settings, engine, listener)
     return 0
 
 
 def run(
     config: EngineConfig,
     settings: ServerSettings,
-    http: HttpSettings,
     engine: Engine,
     listener: Listener,
 ) -> None:
     """Start an engine, load the vocabulary beside it, serve, and end both."""
+    import uvloop
+
     from .. import _ffi
     from ..model import Model
     from .process import EngineStarter
@@ -66,7 +67,8 @@ def run(
         with Model(
             config.model, vocab_only=True, devices=("none",), kv_overrides=config.kv_overrides
         ) as vocabulary:
-            asyncio.run(serve(start_engine, vocabulary, settings, http, listener))
+            gc.freeze()  # what is there now stays: looking through it again and again is time lost
+            uvloop.run(serve(start_engine, vocabulary, settings, listener))
 
 
 def list_devices(given: Given) -> int:

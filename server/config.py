@@ -74,7 +74,7 @@ class EngineConfig:
     n_ctx_slot: int = 0
     """Most tokens of one request; 0: as many as there are."""
     rope_scaling: str = ""
-    """"none", "linear" or "yarn"; empty: the model's. The numbers below: 0 or less is the model's."""
+    """"none", "linear" or "yarn"; empty: the model's, as 0 is below, or less."""
     rope_freq_base: float = 0.0
     rope_freq_scale: float = 0.0
     yarn_orig_ctx: int = 0

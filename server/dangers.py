@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .http_settings import HttpSettings, is_local
 from .logs import log
-from .state import ServerSettings
+from .settings import ServerSettings
 
 
 def warn(settings: ServerSettings, http: HttpSettings) -> None:

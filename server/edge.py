@@ -41,7 +41,8 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        visit = Visit(scope, request_id(headers), self._cors(headers), send)
+        path = scope["path"].removeprefix(self._settings.api_prefix)
+        visit = Visit(scope, path, request_id(headers), self._cors(headers), send)
         scope["request_id"] = visit.id
         try:
             await self._answer(scope, headers, receive, visit.send)
@@ -91,8 +92,11 @@ class Edge:
 class Visit:
     """One request from its head to the end of its answer."""
 
-    def __init__(self, scope: Scope, id: str, cors: dict[str, str], send: Send) -> None:
+    def __init__(
+        self, scope: Scope, path: str, id: str, cors: dict[str, str], send: Send
+    ) -> None:
         self.id = id
+        self._path = path
         self._scope = scope
         self._cors = cors
         self._send = send
@@ -110,7 +114,7 @@ class Visit:
 
     def log(self) -> None:
         """One line: who, what, how it ended, how long it took, and the id."""
-        if not requests.isEnabledFor(TRACE) or self._scope["path"] in QUIET:
+        if not requests.isEnabledFor(TRACE) or self._path in QUIET:
             return
         row = self._row()
         requests.log(

@@ -99,9 +99,7 @@ def engine_level(verbosity: int) -> int:
     """Of llama.cpp's own log, which tells much: errors, and more only to those who ask."""
     if verbosity <= 0:
         return logging.CRITICAL
-    return {REQUESTS: logging.INFO}.get(
-        verbosity, logging.DEBUG if verbosity > 4 else logging.ERROR
-    )
+    return logging.ERROR if verbosity < EVERYTHING else logging.DEBUG
 
 
 def set_up(settings: LogSettings) -> None:

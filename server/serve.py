@@ -20,7 +20,8 @@ from .link import Engine
 from .listener import BACKLOG, Listener
 from .logs import log
 from .messages import Ready
-from .state import ServerSettings, Vocabulary
+from .settings import ServerSettings
+from .state import Vocabulary
 
 KEEP_ALIVE_S = 60
 SHUTDOWN_S = 5  # for answers that are being written when the server is told to end

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..sampling import SamplingParams
 from ..server.config import EngineConfig
-from ..server.flag_values import at_least
-from ..server.flags import add_context, add_loading, add_model, add_placement, read_common
+from ..server.flags.given import Given
+from ..server.flags.parser import add_flags, add_sources, read_given
+from ..server.flags.settings import engine_config, sampling_changes
+from ..server.flags.table import CHAT_GROUPS
+from ..server.flags.values import at_least
 from ..server.named_model import find_model, find_or_build
 
 if TYPE_CHECKING:
@@ -19,21 +21,15 @@ if TYPE_CHECKING:
     from .session import Session
     from .terminal import Terminal
 
-SAMPLING = {"temp": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p",
-            "seed": "seed"}  # fmt: skip
-"""Flags by the name of their field in `SamplingParams`."""
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.allow_abbrev = False
-    model = parser.add_argument_group("model")
-    add_model(model, "talk to")
-    add_loading(model)
+    parser.usage = "%(prog)s [MODEL] [FLAG ...]"
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="the GGUF file to talk to")
     _add_conversation(parser.add_argument_group("conversation"))
-    _add_sampling(parser.add_argument_group("sampling"))
-    add_context(parser.add_argument_group("context"))
-    add_placement(parser.add_argument_group("placement"))
+    add_flags(parser, CHAT_GROUPS)
+    add_sources(parser, CHAT_GROUPS)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -42,28 +38,29 @@ def execute(args: argparse.Namespace) -> int:
     from ..server.loading import load_model, make_context
     from .terminal import Terminal
 
-    path = find_model(args)
+    given = read_given(args, CHAT_GROUPS)
+    path = find_model(args.model, given)
     terminal = Terminal()
-    engine = find_or_build(args.backend)
+    engine = find_or_build(given.get("start.backend"))
     _ffi.load(engine.library)
-    config = one_sequence(args, str(path), str(engine.directory))
+    config = one_sequence(given, str(path), str(engine.directory))
     with terminal.loading(path.name) as progress:
         model = load_model(config, progress)
     with model, make_context(model, config) as context:
-        run(args, context, terminal)
+        run(args, given, context, terminal)
     return 0
 
 
-def one_sequence(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
+def one_sequence(given: Given, model: str, engine: str) -> EngineConfig:
     """Placed as a server would, for one client."""
-    return replace(read_common(args, model, engine), n_parallel=1, n_prefixes=0)
+    return replace(engine_config(given, model, engine), n_parallel=1, n_prefixes=0)
 
 
-def run(args: argparse.Namespace, context: Context, terminal: Terminal) -> None:
+def run(args: argparse.Namespace, given: Given, context: Context, terminal: Terminal) -> None:
     """The conversation. Raises `PannierError` where no person can be told."""
     from .dialogue import ask_all, talk
 
-    session = make_session(args, context)
+    session = make_session(args, given, context)
     if args.prompt is not None:
         ask_all([args.prompt], session, terminal)
     elif terminal.asks_person:
@@ -82,22 +79,20 @@ def greeting(context: Context) -> str:
     )
 
 
-def make_session(args: argparse.Namespace, context: Context) -> Session:
+def make_session(args: argparse.Namespace, given: Given, context: Context) -> Session:
     """An empty conversation with the model of this context."""
     from .local import LocalSpeaker
     from .session import Session
 
-    sampling = read_sampling(args, context.model.metadata)
+    sampling = read_sampling(given, context.model.metadata)
     return Session(LocalSpeaker(context, sampling, args.predict), args.system_prompt)
 
 
-def read_sampling(args: argparse.Namespace, metadata: dict[str, str]) -> SamplingParams:
+def read_sampling(given: Given, metadata: dict[str, str]) -> SamplingParams:
     """llama-server's defaults, the model file's in their place, then the arguments."""
     from ..server.defaults import sampling_of
 
-    given = {field: getattr(args, name) for name, field in SAMPLING.items()}
-    changes = {field: value for field, value in given.items() if value is not None}
-    return sampling_of(metadata).with_changes(**changes)
+    return sampling_of(metadata).with_changes(**sampling_changes(given))
 
 
 # ---------------------------------------------------------------- flags
@@ -108,25 +103,9 @@ def unicode(text: str) -> str:
     return os.fsencode(text).decode("utf-8", "replace")
 
 
-def number(text: str) -> float:
-    """A number, not infinite."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return value
-
-
 def n_predict(text: str) -> int:
     """Tokens of a reply: a number, or -1 for no limit."""
     return -1 if text == "-1" else at_least(1)(text)
-
-
-def seed(text: str) -> int:
-    """A seed, or -1 for a random one."""
-    return -1 if text == "-1" else at_least(0)(text)
 
 
 def _add_conversation(group: Any) -> None:
@@ -154,28 +133,4 @@ def _add_conversation(group: Any) -> None:
         default=-1,
         metavar="N",
         help="most tokens of a reply; -1: until the model ends it (default: -1)",
-    )
-
-
-def _add_sampling(group: Any) -> None:
-    for names, type, text in (
-        (("--temp", "--temperature"), number, "temperature; 0: always the most likely token"),
-        (("--top-k",), at_least(0), "draw from the N most likely tokens; 0: from all"),
-        (("--top-p",), number, "draw from the most likely tokens that together reach N; 1: all"),
-        (("--min-p",), number, "leave out what is less than N times as likely as the best; 0: "
-         "nothing"),
-    ):  # fmt: skip
-        default = getattr(SamplingParams, SAMPLING[names[0].strip("-").replace("-", "_")])
-        group.add_argument(
-            *names,
-            type=type,
-            metavar="N",
-            help=f"{text} (default: what the model file says, else {default})",
-        )
-    group.add_argument(
-        "-s",
-        "--seed",
-        type=seed,
-        metavar="N",
-        help="seed of the random choices; -1: another one each time (default: -1)",
     )

@@ -9,7 +9,7 @@ from ...sampling import DEFAULT_SEED, SamplingParams
 from ..config import EngineConfig
 from ..http_settings import HttpSettings
 from ..logs import LogSettings
-from ..state import ServerSettings
+from ..settings import ServerSettings
 from .flag import Flag
 from .values import NO_LIMIT_MIB
 

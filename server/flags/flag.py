@@ -31,6 +31,8 @@ class Flag:
     """Names of the opposite of a switch."""
     on_value: Any = True
     """What a switch sets."""
+    off_value: Any = False
+    """And its opposite."""
     many: bool = False
     """Values are tuples that add up when the flag is given again."""
     usual: bool = False
@@ -60,10 +62,10 @@ class Flag:
 
     def of_switch(self, on: bool) -> Any:
         """The value of a switch that is turned on or off."""
-        return self._checked(self.on_value if on else False)
+        return self._checked(self.on_value if on else self.off_value)
 
     def of_setting(self, text: str) -> tuple[Any, ...]:
-        """From a variable or a config file: the value, or nothing for "off" where only "on" sets."""
+        """A variable or a config file says: the value; nothing for "off" where only "on" sets."""
         if self.metavar:
             return (self.of_text(text),)
         if text.lower() in TRUTHY:

@@ -20,7 +20,7 @@ GIVEN = "given"
 class Take(argparse.Action):
     """Reads one flag into the namespace's `given`."""
 
-    def __init__(self, option_strings: Sequence[str], flag: Flag, help: str) -> None:
+    def __init__(self, option_strings: Sequence[str], dest: str, flag: Flag, help: str) -> None:
         self.flag = flag
         nargs = None if flag.metavar else 0
         super().__init__(
@@ -83,7 +83,7 @@ def add_flags(parser: argparse.ArgumentParser, groups: Groups, *, every: bool = 
         for flag in flags:
             shown = every or flag.usual
             text = help_of(flag).replace("%", "%%") if shown else argparse.SUPPRESS
-            group.add_argument(*flag.all_names, action=Take, flag=flag, help=text)
+            group.add_argument(*flag.all_names, action=Take, dest=GIVEN, flag=flag, help=text)
 
 
 def add_sources(parser: argparse.ArgumentParser, groups: Groups) -> None:

@@ -10,7 +10,7 @@ from ...errors import ArgumentError
 from ..config import EngineConfig
 from ..http_settings import HttpSettings, is_socket
 from ..logs import LogSettings
-from ..state import ServerSettings
+from ..settings import ServerSettings
 from .given import Given, part
 
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "'": "'", '"': '"', "\\": "\\"}
@@ -29,19 +29,23 @@ def server_settings(given: Given, model_path: str) -> ServerSettings:
     from importlib.metadata import version
 
     values = part(given, "server")
-    sampling = part(given, "sampling")
     if given.get("start.escape", True):
         _unescape(values, "stops")
-        _unescape(sampling, "dry_sequence_breakers")
-    biases = dict(given.get("start.logit_bias", ()))
-    if biases:
-        sampling["logit_bias"] = biases
     return ServerSettings(
         model_path=model_path,
         build_info=f"pannier-{version('pannier')}",
-        sampling=sampling,
+        sampling=sampling_changes(given),
         **values,
     )
+
+
+def sampling_changes(given: Given) -> dict[str, Any]:
+    """Fields of `SamplingParams`."""
+    sampling = part(given, "sampling")
+    if given.get("start.escape", True):
+        _unescape(sampling, "dry_sequence_breakers")
+    biases = dict(given.get("start.logit_bias", ()))
+    return {**sampling, "logit_bias": biases} if biases else sampling
 
 
 def _unescape(values: dict[str, Any], name: str) -> None:

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...sampling import DEFAULT_SAMPLERS, DEFAULT_SEED
-from ..fields import FLOAT32_MAX
-from ..schemas import SAMPLER_CHARS
+from ...sampling import DEFAULT_SAMPLERS, DEFAULT_SEED, SAMPLER_CHARS
 from .flag import FALSEY, TRUTHY
 
+FLOAT32_MAX = 3.4028234663852886e38
 MAX_CPUS = 512  # ggml's GGML_MAX_N_THREADS
 NO_LIMIT_MIB = 1 << 40
 DENSE_FFN = r"ffn_(up|down|gate)\."  # common.h: LLM_FFN_DENSE_REGEX
