@@ -6,6 +6,7 @@ import argparse
 import gc
 from typing import TYPE_CHECKING
 
+from ..errors import ArgumentError
 from .config import EngineConfig
 from .flags.given import Given
 from .flags.parser import add_flags, add_sources, read_given
@@ -67,8 +68,18 @@ def run(
         with Model(
             config.model, vocab_only=True, devices=("none",), kv_overrides=config.kv_overrides
         ) as vocabulary:
+            check_biases(settings, vocabulary.n_vocab)
             gc.freeze()  # what is there now stays: looking through it again and again is time lost
             uvloop.run(serve(start_engine, vocabulary, settings, listener))
+
+
+def check_biases(settings: ServerSettings, n_vocab: int) -> None:
+    """Raises `ArgumentError` for a token that the model has not."""
+    for token in settings.sampling.get("logit_bias", ()):
+        if token >= n_vocab:
+            raise ArgumentError(
+                f"--logit-bias names token {token}; this model has 0 to {n_vocab - 1}"
+            )
 
 
 def list_devices(given: Given) -> int:

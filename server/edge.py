@@ -92,9 +92,7 @@ class Edge:
 class Visit:
     """One request from its head to the end of its answer."""
 
-    def __init__(
-        self, scope: Scope, path: str, id: str, cors: dict[str, str], send: Send
-    ) -> None:
+    def __init__(self, scope: Scope, path: str, id: str, cors: dict[str, str], send: Send) -> None:
         self.id = id
         self._path = path
         self._scope = scope

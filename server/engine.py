@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _ffi
-from ..batch import Batch
 from ..context import Context
-from ..cpu_threads import set_numa
 from ..engine.store import open_engine
 from ..errors import PannierError, ServerError
 from ..model import Model, Progress
@@ -44,8 +42,6 @@ def serve(connection: Connection, config: EngineConfig) -> None:
     try:
         if config.engine:
             _ffi.load(open_engine(Path(config.engine)).library)
-        if config.numa:
-            set_numa(config.numa)
         model = load_model(config, report_loading(connection))
     except PannierError as error:
         connection.send(Failed(str(error)))
@@ -57,21 +53,9 @@ def serve(connection: Connection, config: EngineConfig) -> None:
             connection.send(Failed(str(error)))
             return
         with context:
-            if config.warmup:
-                warm_up(model, context)
             loop = make_loop(connection, config, model, context)
             connection.send(ready(model, context, config, time.monotonic() - started))
             loop.run()
-
-
-def warm_up(model: Model, context: Context) -> None:
-    """Compute one token and forget it: weights are read and kernels prepared."""
-    if not context.has_memory:
-        return
-    batch = Batch()
-    batch.add(0, [max(model.bos, 0)], sample=False)
-    context.step(batch)
-    context.sequence(0).clear()
 
 
 def report_loading(connection: Connection) -> Progress:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..batch import Batch
 from ..context import Context
-from ..cpu_threads import CpuThreads
+from ..cpu_threads import CpuThreads, set_numa
 from ..model import Model, Progress
 from ..modelfile import open_model_file
 from ..modelfile.costs import client_costs
@@ -17,6 +18,8 @@ N_FREE = 16
 
 def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
     """The configuration's model, placed as it says. Raises `ModelError`."""
+    if config.numa:
+        set_numa(config.numa)
     return Model(
         config.model,
         n_gpu_layers=config.n_gpu_layers,
@@ -41,7 +44,7 @@ def make_context(model: Model, config: EngineConfig) -> Context:
     """The context of a configuration over its model. Raises `ContextError`."""
     n_sequences = config.n_parallel + n_prefixes(config, model.n_ctx_train)
     threads, threads_batch = threads_of(config)
-    return model.context(
+    context = model.context(
         n_ctx=config.n_ctx,
         n_parallel=n_sequences,
         n_batch=max(config.n_batch, n_sequences),
@@ -62,6 +65,19 @@ def make_context(model: Model, config: EngineConfig) -> Context:
         threads=threads,
         threads_batch=threads_batch,
     )
+    if config.warmup:
+        warm_up(context)
+    return context
+
+
+def warm_up(context: Context) -> None:
+    """Compute one token and forget it: weights are read and kernels prepared."""
+    if not context.has_memory:
+        return
+    batch = Batch()
+    batch.add(0, [max(context.model.bos, 0)], sample=False)
+    context.step(batch)
+    context.sequence(0).clear()
 
 
 def n_prefixes(config: EngineConfig, n_ctx_train: int) -> int:
@@ -72,7 +88,7 @@ def n_prefixes(config: EngineConfig, n_ctx_train: int) -> int:
         return 0
     if config.n_prefixes >= 0:
         return min(config.n_prefixes, most)
-    costs = client_costs(open_model_file(config.model).metadata)
+    costs = client_costs(open_model_file(config.model, config.kv_overrides).metadata)
     if costs is None:
         return min(config.n_parallel, most)
     cell_bytes = costs.cell_bytes() or 0

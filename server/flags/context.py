@@ -111,7 +111,8 @@ SLOTS: tuple[Flag, ...] = (
           "as many as there are)", env="LLAMA_ARG_KV_UNIFIED_PER_SLOT"),
     switch("--context-shift", "server.overflow", "when a request's context is full, forget the "
            "older half of it and go on, instead of ending the answer (default: end it)",
-           off="--no-context-shift", on_value="shift", off_value="stop", env="LLAMA_ARG_CONTEXT_SHIFT", usual=True),
+           off="--no-context-shift", on_value="shift", off_value="stop",
+           env="LLAMA_ARG_CONTEXT_SHIFT", usual=True),
     value("--max-queue", "engine.max_queue", "N", at_least(0),
           "requests that may wait for a slot; one more gets status 503; 0: any number", usual=True),
     value("--queue-timeout", "engine.queue_timeout_s", "N", not_negative,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,11 +23,12 @@ class Take(argparse.Action):
 
     def __init__(self, option_strings: Sequence[str], dest: str, flag: Flag, help: str) -> None:
         self.flag = flag
-        nargs = None if flag.metavar else 0
+        may_lack = flag.refused and flag.metavar and not flag.holds
+        nargs = "?" if may_lack else None if flag.metavar else 0
         super().__init__(
             option_strings,
             dest=GIVEN,
-            nargs="?" if flag.refused and not flag.holds else nargs,
+            nargs=nargs,
             default=argparse.SUPPRESS,
             metavar=flag.metavar or None,
             help=help,
@@ -69,10 +71,12 @@ class HelpAll(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        full = argparse.ArgumentParser(prog=parser.prog, description=parser.description)
+        full = argparse.ArgumentParser(
+            prog=parser.prog, usage=parser.usage, description=parser.description
+        )
         full.add_argument("model", nargs="?", metavar="MODEL", help="the GGUF file to serve")
         add_flags(full, self._groups, every=True)
-        parser._print_message(full.format_help())
+        parser._print_message(full.format_help(), sys.stdout)
         parser.exit()
 
 
@@ -107,9 +111,14 @@ def add_sources(parser: argparse.ArgumentParser, groups: Groups) -> None:
 def help_of(flag: Flag) -> str:
     """What a page says of a flag."""
     if flag.refused:
-        return f"refused: {flag.refused}"
+        passing = ", ".join(map(_shown, flag.holds))
+        return f"refused{f' but for {passing}' if passing else ''}: {flag.refused}"
     default = default_text(flag)
     return f"{flag.help} (default: {default})" if default else flag.help
+
+
+def _shown(value: Any) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
 
 
 def read_given(args: argparse.Namespace, groups: Groups) -> Given:

@@ -14,6 +14,7 @@ from ...sampling import DEFAULT_SAMPLERS, DEFAULT_SEED, SAMPLER_CHARS
 from .flag import FALSEY, TRUTHY
 
 FLOAT32_MAX = 3.4028234663852886e38
+N_SLOTS = 4
 MAX_CPUS = 512  # ggml's GGML_MAX_N_THREADS
 NO_LIMIT_MIB = 1 << 40
 DENSE_FFN = r"ffn_(up|down|gate)\."  # common.h: LLM_FFN_DENSE_REGEX
@@ -60,7 +61,7 @@ def not_negative(text: str) -> float:
 
 def parallel(text: str) -> int:
     """Slots: a number, or -1 for the default."""
-    return -1 if text == "-1" else at_least(1)(text)
+    return N_SLOTS if text == "-1" else at_least(1)(text)
 
 
 def port(text: str) -> int:
