@@ -41,6 +41,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._timer: TimerHandle | None = None
         self._write_timer: TimerHandle | None = None
+        self._in_head = False
         self._n_head_bytes = 0
         self._refusal = ApiError("this is not an HTTP/1 request")
 
@@ -92,6 +93,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
+        self._in_head = True
         self._n_head_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -112,6 +114,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole; a body may follow."""
         super().on_headers_complete()
+        self._in_head = False
         self._set_timer(self.settings.timeout_s, self._body_is_late)
 
     def on_body(self, body: bytes) -> None:
@@ -123,6 +126,12 @@ class Connection(HttpToolsProtocol):
         """The request is whole."""
         super().on_message_complete()
         self._stop_timer()
+
+    def on_response_complete(self) -> None:
+        """An answer is written; the next request may have begun to come meanwhile."""
+        super().on_response_complete()
+        if self._in_head and not self.transport.is_closing():
+            self._expect_head()
 
     # ------------------------------------------------------------ limits
 
@@ -153,7 +162,7 @@ class Connection(HttpToolsProtocol):
         )
 
     def _head_is_late(self) -> None:
-        if self._n_head_bytes or getattr(self, "url", b""):
+        if self._in_head:
             seconds = self.settings.header_timeout_s or self.settings.timeout_s
             self._cut(ApiError(f"the request's head took longer than {seconds:g} s", status=408))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 DEFAULT_HOST = "127.0.0.1"
@@ -51,5 +52,5 @@ def is_local(host: str) -> bool:
     return (
         is_socket(host)
         or host in ("localhost", "::1", "[::1]")
-        or host.removeprefix("::ffff:").startswith("127.")
+        or re.fullmatch(r"(::ffff:)?127\.\d+\.\d+\.\d+", host) is not None
     )
