@@ -18,7 +18,7 @@ class ServerSettings:
     tags: tuple[str, ...] = ()
     api_keys: tuple[str, ...] = ()
     """Empty: no key is asked for."""
-    max_body_mib: int = 64
+    max_body_bytes: int = 64 << 20
     endpoint_slots: bool = True
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `SamplingParams` that are not the model's nor llama-server's."""
@@ -40,11 +40,6 @@ class ServerSettings:
     hang_timeout_s: float = 600.0
     """An engine that has work and says nothing for so long is replaced; 0: never. It answers only
     between steps, so this has to be longer than the longest step."""
-
-    @property
-    def max_body_bytes(self) -> int:
-        """Bytes of the longest body of a request."""
-        return self.max_body_mib << 20
 
     @property
     def model_name(self) -> str:

@@ -351,3 +351,8 @@ def cors_list(text: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e ]*", text):
         raise argparse.ArgumentTypeError(f"{text!r} cannot stand in a header")
     return text.strip()
+
+
+def mib(text: str) -> int:
+    """Bytes of so many MiB."""
+    return at_least(1)(text) << 20

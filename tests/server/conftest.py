@@ -96,8 +96,9 @@ class FakeVocabulary:
         *,
         add_generation_prompt: bool = True,
         chat_template_kwargs: dict[str, Any] | None = None,
+        template: str | None = None,
     ) -> FakePrompt:
-        lines = []
+        lines = [template] if template else []
         for message in messages:
             if message["role"] not in ("system", "user", "assistant"):
                 raise ChatError(f"unknown role {message['role']!r}; use user or assistant")

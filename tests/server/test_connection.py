@@ -87,9 +87,9 @@ def test_a_head_that_does_not_end_is_not_kept() -> None:
 
 def test_a_body_has_a_size() -> None:
     head = b"POST /completion HTTP/1.1\r\nHost: a\r\n"
-    told = alive(head + b"Content-Length: 99999999999\r\n\r\n{", max_body_mib=1)
+    told = alive(head + b"Content-Length: 99999999999\r\n\r\n{", max_body_bytes=1 << 20)
     chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
-    sent = alive(head + b"Transfer-Encoding: chunked\r\n\r\n" + 2 * chunk, max_body_mib=1)
+    sent = alive(head + b"Transfer-Encoding: chunked\r\n\r\n" + 2 * chunk, max_body_bytes=1 << 20)
     for answer in (told, sent):
         assert answer.status == 413
         assert "larger than 1048576 bytes" in answer.error["message"]
