@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
@@ -12,6 +14,7 @@ from .defaults import sampling_of
 from .edge import Edge
 from .errors import install
 from .http_settings import HttpSettings
+from .openapi import document, openapi_router
 from .settings import ServerSettings
 from .state import Serving, Vocabulary
 
@@ -25,6 +28,11 @@ ROUTERS = (
 )
 
 
+def openapi_document() -> dict[str, Any]:
+    """What every app answers at `/openapi.json`."""
+    return document((*ROUTERS, openapi_router(ROUTERS)))
+
+
 def create_app(
     client: EngineClient,
     vocabulary: Vocabulary,
@@ -32,9 +40,8 @@ def create_app(
     http: HttpSettings | None = None,
 ) -> FastAPI:
     """An application that serves one engine. The caller starts and closes the client."""
-    # no generated documentation: handlers read their bodies themselves, so it would say nothing
     http = http or HttpSettings()
-    app = FastAPI(title="pannier", openapi_url=None)
+    app = FastAPI(title="pannier", openapi_url=None)  # FastAPI's would not know what handlers read
     app.state.serving = Serving(
         client=client,
         vocabulary=vocabulary,
@@ -43,7 +50,7 @@ def create_app(
         pieces=Pieces(vocabulary, special=settings.special),
         all_pieces=Pieces(vocabulary, special=True),
     )
-    for router in ROUTERS:
+    for router in (*ROUTERS, openapi_router(ROUTERS)):
         app.include_router(router, prefix=http.api_prefix)
     if http.static_path:
         app.mount(http.api_prefix or "/", StaticFiles(directory=http.static_path, html=True))

@@ -13,9 +13,13 @@ from ..body import read_body
 from ..boundaries import prefixes, token_boundaries
 from ..choice import Choice, Delta
 from ..conversation import Conversation
+from ..endpoint import describes
 from ..generation import Generation
 from ..prompts import check_length, tokenize
 from ..requests.conversation import ChatBody, ConversationBody
+from ..responses.error import ErrorAnswer
+from ..responses.openai import ChatCompletion, ChatCompletionChunk
+from ..responses.tokens import RenderedPrompt
 from ..shapes import finish_reason
 from ..state import ChatPrompt, Serving, serving
 from ..wire import json_response
@@ -26,8 +30,21 @@ router = APIRouter()
 
 @router.post("/v1/chat/completions")
 @router.post("/chat/completions")
+@describes(
+    answer=ChatCompletion,
+    event=ChatCompletionChunk | ErrorAnswer,
+    body=ChatBody,
+    example={
+        "messages": [{"role": "user", "content": "Hello"}],
+        "max_tokens": 32,
+        "stream": True,
+    },
+)
 async def chat_completions(request: Request) -> Response:
-    """Answer a conversation."""
+    """The next message of a conversation.
+
+    The prompt is made by the model file's own template.
+    """
     body = await read_body(request, ChatBody)
     server = serving(request)
     conversation = body.conversation
@@ -40,8 +57,16 @@ async def chat_completions(request: Request) -> Response:
 
 
 @router.post("/apply-template")
+@describes(
+    answer=RenderedPrompt,
+    body=ConversationBody,
+    example={"messages": [{"role": "user", "content": "Hello"}]},
+)
 async def apply_template(request: Request) -> Response:
-    """The prompt that a conversation becomes."""
+    """The prompt that a conversation becomes.
+
+    The engine is not asked.
+    """
     body = await read_body(request, ConversationBody)
     chat = await _apply_template(body.conversation, serving(request))
     return json_response({"prompt": chat.prompt})

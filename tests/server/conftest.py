@@ -355,16 +355,24 @@ def events(body: bytes) -> list[Any]:
 class Visitor:
     """A client at the level of ASGI, which can read as it goes and leave when it likes."""
 
-    def __init__(self, app: FastAPI, path: str, body: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        path: str,
+        body: dict[str, Any],
+        *,
+        method: str = "POST",
+        query: bytes = b"",
+    ) -> None:
         self._app = app
         self._scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
-            "method": "POST",
+            "method": method,
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query,
             "headers": [],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 2),
