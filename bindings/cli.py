@@ -23,14 +23,15 @@ COMMANDS = {
     "place": ("pannier.modelfile.cli_place", "write where a model file's experts belong"),
     "inspect": ("pannier.modelfile.cli", "check a model file and show what it says and costs"),
     "serve": ("pannier.server.cli", "serve a model over HTTP to several clients"),
-    "chat": ("pannier.chat_cli.cli", "talk to a model in the terminal"),
+    "chat": ("pannier.chat_cli.cli", "talk to a model or a server in the terminal"),
+    "complete": ("pannier.chat_cli.complete", "go on with a text, by a model or a server"),
 }
 
 
 class Parser(argparse.ArgumentParser):
     """Takes `--ctx_size` for `--ctx-size`, as llama.cpp's programs do."""
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def,override]
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """As argparse's, with underscores in flags read as dashes."""
         return super().parse_known_args(list(map(dashed, args or ())), namespace)
 

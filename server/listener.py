@@ -49,7 +49,8 @@ class Listener:
         first = self.sockets[0]
         if first.family == socket.AF_UNIX:
             return f"unix://{self.settings.hosts[0]}"
-        host, port = first.getsockname()[:2]
+        where: tuple[str, int] = first.getsockname()[:2]
+        host, port = where
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         scheme = "https" if self.tls else "http"
         prefix = self.settings.api_prefix

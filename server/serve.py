@@ -102,12 +102,14 @@ async def _run(client: EngineClient, settings: ServerSettings, listener: Listene
 
 def banner(url: str, settings: ServerSettings, info: Ready) -> str:
     """What is served where, and a first request to try."""
+    socket = url.removeprefix("unix://")
+    where = url if socket == url else f"--unix-socket {socket} http://localhost"
     key = ' -H "Authorization: Bearer $KEY"' if settings.api_keys else ""
     return (
         f"{url} serves {settings.model_name}: {info.n_slots} slots, "
         f"up to {info.n_ctx_slot} tokens each, {info.n_ctx} in all; "
         f"loaded in {info.load_seconds:.1f} s\n"
-        f"Try: curl {url}/v1/chat/completions{key} "
+        f"Try: curl {where}/v1/chat/completions{key} "
         """-d '{"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 64}'"""
     )
 
