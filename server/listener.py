@@ -87,7 +87,7 @@ class Listener:
         except OSError as error:
             bound.close()
             raise ServerError(
-                f"cannot listen on {host} port {where[1]}: {error.strerror}; "
+                f"cannot listen on {host} port {where[1]!r}: {error.strerror}; "
                 "choose another with --host and --port"
             ) from error
         return bound

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -42,10 +43,16 @@ class Server:
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
 
-    def connect(self, timeout_s: float) -> http.client.HTTPConnection:
-        """A connection that is not open yet."""
+    def connect(self, timeout_s: float | None = None) -> http.client.HTTPConnection:
+        """An open connection; None: an answer may take any time. Raises `ServerError`."""
         kind = http.client.HTTPSConnection if self._is_tls else http.client.HTTPConnection
-        return kind(self._host, self._port, timeout=timeout_s)
+        connection = kind(self._host, self._port, timeout=timeout_s or CONNECT_S)
+        try:
+            connection.connect()
+        except OSError as error:
+            raise ServerError(f"cannot reach {self.url}: {error}") from error
+        connection.sock.settimeout(timeout_s)
+        return connection
 
     def ask(
         self, connection: http.client.HTTPConnection, method: str, path: str, body: Any = None
@@ -59,14 +66,18 @@ class Server:
             raise ServerError(f"cannot reach {self.url}: {error}") from error
         if answer.status >= 400:
             kind = RequestError if answer.status in (400, 401, 403, 413) else ServerError
-            raise kind(f"{self.url} answers {answer.status}: {_message(answer)}")
+            with answer:
+                raise kind(f"{self.url} answers {answer.status}: {_message(answer)}")
         return answer
 
     def get(self, path: str) -> Json:
         """What is nice to know; empty where the server does not say."""
         with contextlib.suppress(ServerError, RequestError, OSError, ValueError):
-            with contextlib.closing(self.connect(ASK_S)) as connection:
-                found = json.loads(self.ask(connection, "GET", path).read())
+            with (
+                contextlib.closing(self.connect(ASK_S)) as connection,
+                self.ask(connection, "GET", path) as answer,
+            ):
+                found = json.loads(answer.read())
             return found if isinstance(found, dict) else {}
         return {}
 
@@ -84,7 +95,7 @@ class RemoteSpeaker:
     def __init__(self, server: Server, options: Mapping[str, Any]) -> None:
         self._server = server
         self._options = dict(options)
-        self._connection: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None
         self._stopping = False
         settings = server.get("/props").get("default_generation_settings", {})
         self.n_ctx = int(settings.get("n_ctx", 0))
@@ -102,26 +113,24 @@ class RemoteSpeaker:
     def stop(self) -> None:
         """End the reply that runs."""
         self._stopping = True
-        connection = self._connection
-        if connection is not None and connection.sock is not None:
+        if self._socket is not None:
             with contextlib.suppress(OSError):
-                connection.sock.shutdown(2)
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     abort = stop
 
     def _run(self, path: str, body: Json) -> Reply:
         self._stopping = False
-        connection = self._connection = self._server.connect(CONNECT_S)
+        connection = self._server.connect()
+        self._socket = connection.sock
         heard = Heard()
         try:
             request = {**self._options, **body, "stream": True}
-            answer = self._server.ask(connection, "POST", path, request)
-            if connection.sock is not None:
-                connection.sock.settimeout(None)  # a long prompt takes its time
-            for chunk in events(answer):
-                text = heard.take(chunk)
-                if text:
-                    yield text
+            with self._server.ask(connection, "POST", path, request) as answer:
+                for chunk in events(answer):
+                    text = heard.take(chunk)
+                    if text:
+                        yield text
         except (OSError, http.client.HTTPException, ValueError, ServerError) as error:
             if not self._stopping:
                 raise (
@@ -131,7 +140,7 @@ class RemoteSpeaker:
                 ) from error
         finally:
             connection.close()
-            self._connection = None
+            self._socket = None
         if self._stopping:
             heard.finish = "interrupted"
         elif not heard.finish:
@@ -139,7 +148,7 @@ class RemoteSpeaker:
         return self._end(heard)
 
     def _end(self, heard: Heard) -> ReplyEnd:
-        n_prompt = int(heard.usage.get("prompt_tokens", heard.timings.get("prompt_n", 0)))
+        n_prompt = int(heard.usage.get("prompt_tokens") or heard.timings.get("prompt_n") or 0)
         n_tokens = int(heard.usage.get("completion_tokens", heard.n_chunks))
         return ReplyEnd(
             text="".join(heard.texts),
