@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from . import _ffi
+from .adapter import Adapter
 from .chat import ChatPrompt
 from .context import Context
 from .errors import ArgumentError, ClosedError, LoadCancelled
+from .fim import FimTokens
 from .load_placement import expert_rows
 from .modelfile import open_model_file
+from .modelfile.adapter import open_adapter_file
 from .modelfile.overrides import Row
 from .owner import Owner
 from .placement import Override
@@ -98,8 +101,8 @@ class Model(Owner):
         self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._pieces: dict[tuple[int, bool], bytes] = {}
-        file = open_model_file(path, kv_overrides)
-        rows = [*tensor_overrides, *expert_rows(file, experts, n_cpu_moe, devices)]
+        self._file = open_model_file(path, kv_overrides)
+        rows = [*tensor_overrides, *expert_rows(self._file, experts, n_cpu_moe, devices)]
         params, self._keep_alive = _native_params(rows, devices, load_mode)
         params.n_gpu_layers = n_gpu_layers
         params.lazy_mode = _choice(LAZY_MODES, "lazy_mode", lazy_mode)
@@ -151,6 +154,18 @@ class Model(Owner):
             handle, self._handle = self._handle, None
             if handle is not None:
                 self._lib.model_free(handle)
+
+    def add_adapter(self, path: str | os.PathLike[str]) -> Adapter:
+        """Load a LoRA adapter, for `Context.set_adapters`.
+
+        Raises ModelError for a file that is missing, damaged, or made for another model.
+        """
+        file = open_adapter_file(path, self._file)
+        id = _ffi.int32()
+        self._lib.check(
+            self._lib.model_add_adapter(self.handle, os.fsencode(file.path), _ffi.byref(id))
+        )
+        return Adapter(id.value, file)
 
     def context(self, **options: Any) -> Context:
         """A context over this model; the options are those of `Context`."""
@@ -208,9 +223,30 @@ class Model(Owner):
         return int(self._info.eos)
 
     @property
+    def sep(self) -> int:
+        """Token between two texts; -1 if the vocabulary has none."""
+        return int(self._info.sep)
+
+    @property
     def add_bos(self) -> bool:
         """Whether `tokenize(add_special=True)` begins with `bos`."""
         return bool(self._info.add_bos)
+
+    @property
+    def add_eos(self) -> bool:
+        """Whether `tokenize(add_special=True)` ends with `eos`."""
+        return bool(self._info.add_eos)
+
+    @property
+    def add_sep(self) -> bool:
+        """Whether the model wants `sep` between two texts."""
+        return bool(self._info.add_sep)
+
+    @property
+    def fim(self) -> FimTokens:
+        """Tokens for filling a gap in a text."""
+        info = self._info
+        return FimTokens(info.fim_pre, info.fim_suf, info.fim_mid, info.fim_rep, info.fim_sep)
 
     @property
     def is_recurrent(self) -> bool:

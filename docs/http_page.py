@@ -211,7 +211,8 @@ class Page:
     # ------------------------------------------------------------ schemas
 
     def _schema(self, schema: Json) -> Json:
-        found: Json = self._schemas[ref(schema)]
+        """An object's; of a list, that of its rows."""
+        found: Json = self._schemas[ref(schema.get("items", schema))]
         return found
 
     def _properties(self, schema: Json) -> Json:

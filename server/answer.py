@@ -26,6 +26,11 @@ from .state import Serving, serving
 from .stream import RequestStream
 from .wire import PING, event, json_response
 
+ONLY_EMBEDS = (
+    "the current context does not support logits computation: the server was started with "
+    "--embeddings or --reranking; start one without"
+)
+
 
 class Format(Protocol):
     """One API's shapes. The methods that return bytes return whole events."""
@@ -59,7 +64,7 @@ class Run:
         boundaries: tuple[int, ...] = (),
     ) -> None:
         self.wanted = wanted
-        self.stream: RequestStream = server.client.stream(_owner(request))
+        self.stream: RequestStream = server.client.stream(owner_of(request))
         self._key = key_of(request)
         self._boundaries = boundaries
         self._by_id: dict[int, Choice] = {}
@@ -86,6 +91,7 @@ class Run:
             overflow=self.wanted.overflow,
             n_keep=self.wanted.n_keep,
             priority=self.wanted.priority,
+            adapters=self.wanted.adapters,
             key=self._key,
         )
         self._by_id[id] = choice
@@ -115,7 +121,10 @@ async def respond(
 ) -> Response:
     """Run the prompts. `boundaries` are lengths of the prompt from which the next one is likely
     to go on. Raises `ApiError` and `ServerError`."""
-    run = Run(serving(request), wanted, prompts, request, boundaries)
+    server = serving(request)
+    if server.settings.embeddings:
+        raise ApiError(ONLY_EMBEDS, status=501)
+    run = Run(server, wanted, prompts, request, boundaries)
     if wanted.stream:
         return EventStream(run, format)
     async with watched(request.receive, run.stream):
@@ -127,7 +136,8 @@ async def respond(
     return json_response(format.whole(run.choices))
 
 
-def _owner(request: Request) -> str:
+def owner_of(request: Request) -> str:
+    """Whose request it is, for reports."""
     return f"{request.client.host}:{request.client.port}" if request.client else ""
 
 

@@ -8,7 +8,19 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from ..text import Pieces
-from .api import chat, completion, models, openai_completion, reports, tokens
+from .adapters import AdapterList
+from .api import (
+    adapters,
+    chat,
+    completion,
+    embeddings,
+    infill,
+    models,
+    openai_completion,
+    reports,
+    rerank,
+    tokens,
+)
 from .client import EngineClient
 from .defaults import sampling_of
 from .edge import Edge
@@ -21,9 +33,13 @@ from .state import Serving, Vocabulary
 ROUTERS = (
     models.router,
     completion.router,
+    infill.router,
     openai_completion.router,
     chat.router,
     tokens.router,
+    embeddings.router,
+    rerank.router,
+    adapters.router,
     reports.router,
 )
 
@@ -47,6 +63,7 @@ def create_app(
         vocabulary=vocabulary,
         settings=settings,
         sampling=sampling_of(vocabulary.metadata).with_changes(**settings.sampling),
+        adapters=AdapterList(settings.adapters, settings.adapter_scales),
         pieces=Pieces(vocabulary, special=settings.special),
         all_pieces=Pieces(vocabulary, special=True),
     )

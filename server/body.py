@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from .errors import ApiError, shown
+from .errors import ApiError, shown, wrong
 from .requests.base import RequestBody
 from .state import serving
 
@@ -25,6 +25,18 @@ HUGE = re.compile(rb"\d[eE]\+?\d{3}|\d{300}")
 async def read_body(request: Request, model: type[Body]) -> Body:
     """The request's body, checked. Raises `ApiError`."""
     return model.read(await read_object(request), serving(request))
+
+
+async def read_list(request: Request, model: type[Body]) -> list[Body]:
+    """The request's body, a list of checked objects. Raises `ApiError`."""
+    server = serving(request)
+    body = loads(await _read(request, server.settings.max_body_bytes))
+    if not isinstance(body, list):
+        raise ApiError("Request body must be an array")
+    for i, row in enumerate(body):
+        if not isinstance(row, dict):
+            raise wrong(f"[{i}]", "an object", row)
+    return [model.read(row, server) for row in body]
 
 
 async def read_object(request: Request) -> dict[str, Any]:

@@ -15,6 +15,15 @@ DRIFT_TOKENS = 8
 STOP_TYPES = {"eos": "eos", "length": "limit"}
 
 
+def check_served(output: Output) -> None:
+    """Raises `ApiError` when the engine gave the request up."""
+    if output.finish == "error":
+        error = output.error or "the engine failed"
+        raise ApiError(error, status=output.status, retry_after_s=output.retry_after_s)
+    if output.finish == "cancelled":
+        raise ApiError("the server is shutting down", status=503)
+
+
 @dataclass(slots=True)
 class Delta:
     """What one step added to a choice."""
@@ -63,11 +72,7 @@ class Choice:
 
     def feed(self, output: Output) -> Delta:
         """Take one step's news. Raises `ApiError` when the engine gave the request up."""
-        if output.finish == "error":
-            error = output.error or "the engine failed"
-            raise ApiError(error, status=output.status, retry_after_s=output.retry_after_s)
-        if output.finish == "cancelled":
-            raise ApiError("the server is shutting down", status=503)
+        check_served(output)
         text = self._push(output)
         self._count(output)
         if output.finish is not None:

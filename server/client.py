@@ -17,6 +17,7 @@ from ..errors import ServerError
 from .link import Engine
 from .messages import (
     Answer,
+    AnyRequest,
     Cancel,
     FromEngine,
     Output,
@@ -25,7 +26,6 @@ from .messages import (
     Ready,
     Started,
     StepOutputs,
-    Submit,
 )
 from .replay import Replay
 from .stream import RequestStream
@@ -154,7 +154,7 @@ class EngineClient:
         """For a new request."""
         return next(self._ids)
 
-    def admit(self, stream: RequestStream, submit: Submit) -> None:
+    def admit(self, stream: RequestStream, submit: AnyRequest) -> None:
         """Run a request, or have it wait for the next engine. Raises `ServerError`."""
         self.check_accepting()
         self._requests[submit.id] = Request(Replay(submit), stream)
@@ -212,7 +212,7 @@ class EngineClient:
             return
         ended = output.finish is not None
         news = request.replay.accept(output)
-        if output.finish in ("eos", "length"):
+        if output.finish in ("eos", "length", "embedded"):
             self._supervisor.restarts.finished()
         if news is not None:
             if news.finish is not None:

@@ -56,6 +56,12 @@ class EngineConfig:
     """Tokens that are compared."""
     spec_size_m: int = 8
     """Most tokens that are guessed at once. A recurrent state costs so many more."""
+    adapters: tuple[str, ...] = ()
+    """Files of LoRA adapters."""
+    embeddings: bool = False
+    """Embed prompts, and do nothing else."""
+    pooling: str = "auto"
+    """How the tokens of a prompt become one embedding: as `Context`."""
     swa_full: bool = False
     load_mode: str = "auto"
     """"auto", "mmap", "mlock", "mmap+mlock", "dio" or "none"."""

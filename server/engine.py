@@ -17,8 +17,10 @@ from ..engine.store import open_engine
 from ..errors import PannierError, ServerError
 from ..model import Model, Progress
 from .config import EngineConfig
+from .embedding_loop import EmbeddingLoop
+from .embedding_scheduler import BatchLimits, EmbeddingScheduler
 from .limits import Limits, Policy
-from .loading import load_model, make_context
+from .loading import load_model, make_context, make_embedding_context
 from .loop import EngineLoop
 from .messages import Failed, Loading, Ready
 from .prefix_cache import CacheSizes
@@ -43,17 +45,24 @@ def serve(connection: Connection, config: EngineConfig) -> None:
         if config.engine:
             _ffi.load(open_engine(Path(config.engine)).library)
         model = load_model(config, report_loading(connection))
+        for path in config.adapters:
+            model.add_adapter(path)
     except PannierError as error:
         connection.send(Failed(str(error)))
         return
     with model:
+        make = make_embedding_context if config.embeddings else make_context
         try:
-            context = make_context(model, config)
+            context = make(model, config)
         except PannierError as error:
             connection.send(Failed(str(error)))
             return
         with context:
-            loop = make_loop(connection, config, model, context)
+            loop: EngineLoop | EmbeddingLoop
+            if config.embeddings:
+                loop = make_embedding_loop(connection, config, model, context)
+            else:
+                loop = make_loop(connection, config, model, context)
             connection.send(ready(model, context, config, time.monotonic() - started))
             loop.run()
 
@@ -101,6 +110,27 @@ def make_loop(
     )
 
 
+def make_embedding_loop(
+    connection: Connection, config: EngineConfig, model: Model, context: Context
+) -> EmbeddingLoop:
+    """The loop of a context that embeds."""
+    sizes = BatchLimits(
+        n_slots=config.n_parallel,
+        n_prompts=context.n_parallel,
+        n_tokens=min(context.n_ubatch, context.n_ctx_seq),
+        n_prompt=min(context.n_embed_max, n_ctx_slot(model, context)),
+    )
+    scheduler = EmbeddingScheduler(sizes, Policy(config.max_queue, config.max_per_key))
+    return EmbeddingLoop(connection, context, scheduler, queue_timeout_s=config.queue_timeout_s)
+
+
+def n_ctx_slot(model: Model, context: Context) -> int:
+    """Most tokens of a request."""
+    if context.embeddings:
+        return min(context.n_ctx_seq, model.n_ctx_train)
+    return context.n_ctx_seq
+
+
 def open_store(config: EngineConfig, context: Context) -> StateStore:
     """States of this model file, engine and cache layout. Raises `ServerError`."""
     if not config.prefix_cache_dir:
@@ -135,7 +165,7 @@ def n_draft(context: Context, config: EngineConfig) -> int:
 
 def notice(context: Context, config: EngineConfig) -> str:
     """What the operator asked for and does not get."""
-    if config.spec_type == "none" or n_draft(context, config):
+    if config.spec_type == "none" or config.embeddings or n_draft(context, config):
         return ""
     if config.n_draft:
         reason = "llama.cpp cannot take wrong guesses out of this model's state"
@@ -170,7 +200,7 @@ def limits(context: Context, n_slots: int, n_draft: int = 0, n_ctx_slot: int = 0
 def ready(model: Model, context: Context, config: EngineConfig, load_seconds: float) -> Ready:
     return Ready(
         n_ctx=context.n_ctx,
-        n_ctx_slot=min(config.n_ctx_slot or context.n_ctx_seq, context.n_ctx_seq),
+        n_ctx_slot=min(config.n_ctx_slot or context.n_ctx_seq, n_ctx_slot(model, context)),
         n_slots=config.n_parallel,
         n_batch=context.n_batch,
         load_seconds=load_seconds,
@@ -196,4 +226,9 @@ def facts(model: Model, context: Context) -> dict[str, Any]:
         "recurrent_seq_bytes": context.recurrent_seq_bytes,
         "kv_unified": context.kv_unified,
         "can_cut": context.can_cut,
+        "embeddings": context.embeddings,
+        "pooling": context.pooling if context.embeddings else "",
+        "n_embd_out": context.n_embd_out,
+        "n_ubatch": context.n_ubatch,
+        "n_embed_max": context.n_embed_max,
     }

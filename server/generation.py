@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..sampling import SamplingParams
-from .messages import Overflow
+from .messages import Adapters, Overflow
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,9 @@ class Generation:
     overflow: Overflow = "stop"
     n_keep: int = 0
     priority: int = 0
+    adapters: Adapters = ()
+    lora: Adapters = ()
+    """What the client said of them."""
 
     @property
     def whole(self) -> bool:

@@ -12,6 +12,8 @@ from ..rope import Rope
 from .config import EngineConfig
 
 MAX_SEQUENCES = 256
+N_EMBEDDED = 32
+"""Prompts that are embedded at once where sequences cost nothing."""
 N_FREE = 16
 """Sequences for prefixes where they cost nothing but cells."""
 
@@ -72,12 +74,32 @@ def make_context(model: Model, config: EngineConfig) -> Context:
 
 def warm_up(context: Context) -> None:
     """Compute one token and forget it: weights are read and kernels prepared."""
-    if not context.has_memory:
+    if context.embeddings or not context.has_memory:
         return
     batch = Batch()
     batch.add(0, [max(context.model.bos, 0)], sample=False)
     context.step(batch)
     context.sequence(0).clear()
+
+
+def make_embedding_context(model: Model, config: EngineConfig) -> Context:
+    """The same for a server that embeds: a batch is one ubatch."""
+    is_costly = model.is_recurrent or model.is_hybrid  # a sequence is a state
+    return model.context(
+        n_ctx=config.n_ctx,
+        n_parallel=config.n_parallel if is_costly else max(config.n_parallel, N_EMBEDDED),
+        n_batch=config.n_ubatch,
+        n_ubatch=config.n_ubatch,
+        n_threads=config.n_threads,
+        n_threads_batch=config.n_threads_batch,
+        type_k=config.cache_type_k,
+        type_v=config.cache_type_v,
+        flash_attn=config.flash_attn,
+        swa_full=config.swa_full,
+        embeddings=True,
+        pooling=config.pooling,
+        moe_cache_bytes=config.moe_cache_mib * 2**20,
+    )
 
 
 def n_prefixes(config: EngineConfig, n_ctx_train: int) -> int:

@@ -17,6 +17,7 @@ from ..errors import CacheFull, PannierError
 from .context_memory import ContextMemory
 from .mailer import Mailer
 from .messages import (
+    Adapters,
     Answer,
     Cancel,
     Output,
@@ -74,6 +75,7 @@ class EngineLoop:
         self.outbox = Outbox(HANDOVER_S)
         self.mailer = Mailer(connection)
         self.n_steps = 0
+        self.adapters: Adapters = ()
         self.stopping = False
 
     def run(self) -> None:
@@ -213,6 +215,7 @@ class EngineLoop:
         batch, n_top = self.make_batch(plan)
         started = self.clock()
         try:
+            self.use(plan.adapters)
             result = self.context.step(batch, n_top)
         except CacheFull as error:
             logger.error("no cells for a step of %d tokens: %s", plan.n_tokens, error)
@@ -229,6 +232,12 @@ class EngineLoop:
         outputs = self.scheduler.update(plan, sampled)
         self.note_drafts(plan, result.lost)
         return outputs
+
+    def use(self, adapters: Adapters) -> None:
+        """Compute with these from now on."""
+        if adapters != self.adapters:
+            self.context.set_adapters(dict(adapters))
+            self.adapters = adapters
 
     def note_drafts(self, plan: Plan, lost: list[int]) -> None:
         for running in (chunk.request for chunk in plan.chunks if chunk.draft.tokens):

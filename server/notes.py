@@ -51,7 +51,8 @@ value, or is not supported yet; the grammar or the chat template refuses |
 | 414, 431 | `invalid_request_error` | the URL is longer than 8 KiB; there are more than 128 \
 headers or 64 KiB of them |
 | 500 | `server_error` | a step failed, or a mistake of ours |
-| 501 | `not_supported_error` | an endpoint that the operator has turned off |
+| 501 | `not_supported_error` | the operator has turned the endpoint off, or the server was \
+started for something else: embeddings, reranking, completions |
 | 503 | `unavailable_error` | the model is being loaded, the engine has ended, the server shuts \
 down, no slot is idle (`/slots` with `fail_on_no_slot`), or there are `--max-connections` already |
 
@@ -69,7 +70,7 @@ llama-server; a server with a secret beside it wants `--cors-origins localhost` 
 
 NOT_YET = """\
 - Fields: see [Refused](#refused).
-- Endpoints: embeddings, reranking, `/infill`, `/metrics`, `/lora-adapters`, `/slots/{id}` (save, \
+- Endpoints: `/metrics`, `/slots/{id}` (save, \
 restore, erase), `POST /props`, Anthropic's messages, OpenAI's responses, audio, counting tokens \
 without an answer, resuming a stream, `/v1/chat/completions/control`.
 - `id_slot` does nothing: any slot can start from any prefix.
@@ -81,6 +82,13 @@ DIFFERENT = """\
 | the cache is full | running requests end with an error | cells are reserved before a request \
 starts: what does not fit now waits |
 | a field of theirs that is not there | | an error that names it and its value |
+| an input to embed is too long; a completion where a model only embeds | 500 | 400; 501 |
+| `--embeddings` with a model that generates | completions too | embeddings only |
+| `/embedding` with `--reranking` | numbers of another buffer | 501 |
+| `--lora-init-without-apply` | applies all the same | scales begin with 0 |
+| a `lora` with an adapter that is not there | ignored | 400 |
+| a prompt that was computed with other adapters | a request without `lora` goes on from it | \
+computed anew |
 | a method that a path has not | 404 | 405 with `Allow` |
 | the engine's process dies | the server with it | another takes over and goes on with the \
 requests; `/health` is 503 until then |

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from ..context import Context
 from ..device import devices
 from ..memory import KINDS, MemoryReport, SequenceMemory
+from .embedding_scheduler import Embedding, EmbeddingScheduler
 from .running import Running
 from .scheduler import Scheduler
 
 if TYPE_CHECKING:
+    from .embedding_loop import EmbeddingLoop
     from .loop import EngineLoop
 
 
@@ -126,5 +128,65 @@ def slot_row(
             "n_prompt_tokens_cache": running.n_reused,
             "n_decoded": running.n_generated,
             "n_remain": max_tokens - running.n_generated if max_tokens >= 0 else -1,
+        }
+    return row
+
+
+def embedding_memory_report(loop: EmbeddingLoop) -> dict[str, Any]:
+    """As `memory_report`; a server that embeds keeps nothing of a request."""
+    context = loop.context
+    report = context.memory()
+    return {
+        "devices": device_rows(report),
+        "clients": [],
+        "kv": {
+            "n_cells": context.n_ctx,
+            "n_cells_used": 0,
+            "n_cells_reserved": 0,
+            "cell_bytes": context.kv_cell_bytes,
+            "unified": context.kv_unified,
+        },
+        "prefixes": {
+            "n_on_device": 0,
+            "n_in_host_memory": 0,
+            "n_on_disk": 0,
+            "n_cells": 0,
+            "host_bytes": 0,
+        },
+        "graphs": {"n_steps": loop.n_steps, "n_reused": context.graphs_reused},
+        "n_sequences": context.n_parallel,
+        "recurrent_seq_bytes": context.recurrent_seq_bytes,
+        "total_bytes": report.total_bytes,
+        "allocated_bytes": report.allocated_bytes,
+        "allocated": dict(report.allocated),
+    }
+
+
+def embedding_slots_report(scheduler: EmbeddingScheduler) -> list[dict[str, Any]]:
+    """As `slots_report`."""
+    by_slot = {running.slot: running for running in scheduler.running.values()}
+    return [
+        embedding_slot_row(slot, by_slot.get(slot), scheduler)
+        for slot in range(scheduler.limits.n_slots)
+    ]
+
+
+def embedding_slot_row(
+    slot: int, embedding: Embedding | None, scheduler: EmbeddingScheduler
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": slot,
+        "n_ctx": scheduler.limits.n_prompt,
+        "speculative": False,
+        "is_processing": embedding is not None,
+    }
+    if embedding is not None:
+        row |= {
+            "id_task": embedding.request.id,
+            "n_prompt_tokens": embedding.request.n_tokens,
+            "n_prompt_tokens_processed": embedding.n_computed,
+            "n_prompt_tokens_cache": 0,
+            "n_decoded": 0,
+            "n_remain": 0,
         }
     return row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .lookup import Lookup
-from .messages import Submit
+from .messages import Adapters, Submit
 
 
 @dataclass(slots=True)
@@ -45,6 +45,10 @@ class Running:
     @property
     def id(self) -> int:
         return self.request.id
+
+    @property
+    def adapters(self) -> Adapters:
+        return self.request.adapters
 
     @property
     def n_prompt(self) -> int:

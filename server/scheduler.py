@@ -17,13 +17,14 @@ from .branches import Branches
 from .cells import n_common
 from .drafts import Drafts
 from .limits import Limits, Policy
-from .messages import FinishReason, Output, Submit
+from .messages import Adapters, FinishReason, Output, Submit
 from .operations import Drop, Operation
 from .plan import Chunk, Plan, SampledToken
 from .prefix_cache import CacheSizes, Start
 from .refusal import refusal, why_never
 from .running import Running
 from .sequence_pool import SequencePool
+from .turns import Turns
 from .waiting import WaitingLine
 
 MIN_SHARED = 32
@@ -44,7 +45,7 @@ class Scheduler:
         self.limits = limits
         self.policy = policy or Policy()
         self.eog = frozenset(eog)
-        self.waiting = WaitingLine()
+        self.waiting: WaitingLine[Submit] = WaitingLine()
         self.running: dict[int, Running] = {}
         self.free_slots = list(range(limits.n_slots))
         self.pool = SequencePool(limits, sizes or CacheSizes(), self.running)
@@ -55,6 +56,7 @@ class Scheduler:
         self.released: list[int] = []
         """Sequences whose sampler is not needed any more."""
         self.branches = Branches(limits, MIN_SHARED)
+        self.turns = Turns()
 
     @property
     def is_idle(self) -> bool:
@@ -102,7 +104,7 @@ class Scheduler:
         self.free_slots.append(running.slot)
         self.free_slots.sort()
         self.released.append(running.seq)
-        self.branches.note(running.tokens)
+        self.branches.note(running)
         if running.seq in self.tree:
             self.cache.keep(running.seq, running.id)
         return running.slot
@@ -144,6 +146,9 @@ class Scheduler:
         if suspect is not None:  # it fails alone, or not at all
             plan.chunks.append(self._chunk(suspect, self.limits.n_batch))
             return
+        if active:
+            turn = self.turns.next([running.adapters for running in active])
+            active = [running for running in active if running.adapters == turn]
         decoding = [running for running in active if running.is_decoding]
         prefilling = [running for running in active if not running.is_decoding]
         budget = self.n_mixed if decoding else self._lone_budget(prefilling)
@@ -190,8 +195,9 @@ class Scheduler:
             if self._has_its_share(request):
                 continue
             tokens = [*request.prompt, *request.generated]
-            start = self.cache.find(tokens) if request.cache_prompt else Start()
-            if request.cache_prompt and self._waits_for_prefix(tokens, start):
+            find = self.cache.find
+            start = find(tokens, request.adapters) if request.cache_prompt else Start()
+            if request.cache_prompt and self._waits_for_prefix(tokens, request.adapters, start):
                 continue
             running = self._start(request, tokens, start)
             if running is None:
@@ -206,12 +212,12 @@ class Scheduler:
         same = sum(running.request.key == request.key for running in self.running.values())
         return bool(request.key) and 0 < most <= same
 
-    def _waits_for_prefix(self, tokens: list[int], start: Start) -> bool:
+    def _waits_for_prefix(self, tokens: list[int], adapters: Adapters, start: Start) -> bool:
         """Whether a running request is about to have more of this prompt than anybody now."""
         if not self.limits.unified:
             return False
         for running in self.running.values():
-            if running.is_paused:
+            if running.is_paused or running.adapters != adapters:
                 continue
             n = min(n_common(running.tokens, tokens), len(tokens) - 1)
             worth_it = n - start.n >= MIN_SHARED or n in running.awaited
@@ -225,11 +231,11 @@ class Scheduler:
     def _start(self, request: Submit, tokens: list[int], start: Start) -> Running | None:
         """Give a request a sequence with all that is there of its prompt; None: no room."""
         n_reserved = self._reservation(request, len(tokens))
-        n_held, _ = self.tree.match(tokens)
+        n_held, _ = self.tree.match(tokens, request.adapters)
         placed = self.pool.place(start, n_reserved)
         if placed is None:
             return None
-        reason, drift_at = self._explain(tokens, start, n_held)
+        reason, drift_at = self._explain(tokens, request.adapters, start, n_held)
         seq, n_reused = placed
         running = Running(
             request,
@@ -254,10 +260,12 @@ class Scheduler:
             wanted = self.limits.n_ctx // self.limits.n_slots
         return min(max(n_tokens + 1, wanted), self.limits.n_ctx_seq)
 
-    def _explain(self, tokens: list[int], start: Start, n_held: int) -> tuple[str, int]:
+    def _explain(
+        self, tokens: list[int], adapters: Adapters, start: Start, n_held: int
+    ) -> tuple[str, int]:
         """Why the rest of a prompt has to be computed of which so much was there."""
         n_held = min(max(n_held, start.n), len(tokens) - 1)
-        n_gone = self.cache.shared_with_evicted(tokens)
+        n_gone = self.cache.shared_with_evicted(tokens, adapters)
         extends = start.kept is not None and start.n == len(start.kept.tokens)
         return reasons.explain(len(tokens), start.n, n_held, n_gone, extends)
 
@@ -280,7 +288,7 @@ class Scheduler:
     def _note_computed(self, chunk: Chunk, n_sampled: int) -> None:
         running = chunk.request
         accepted = chunk.draft.tokens[: max(0, n_sampled - 1)]
-        self.tree.extend(running.seq, chunk.tokens + accepted)
+        self.tree.extend(running.seq, chunk.tokens + accepted, running.adapters)
         running.n_computed += len(chunk.tokens) + len(accepted)
         running.n_failures = 0 if chunk.sample else running.n_failures
         if chunk.draft.n_guessed:
@@ -344,8 +352,8 @@ class Scheduler:
         no room for one of them: nobody overtakes it."""
         for running in self.running.values():
             if running.is_paused:
-                start = self.cache.find(running.tokens)
-                if not self._waits_for_prefix(running.tokens, start):
+                start = self.cache.find(running.tokens, running.adapters)
+                if not self._waits_for_prefix(running.tokens, running.adapters, start):
                     n = self.pool.refill(running, start)
                     if n is None:
                         return False

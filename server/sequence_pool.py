@@ -77,7 +77,7 @@ class SequencePool:
             return 0
         self.cache.use(kept)
         self.cache.operations.append(Load(kept.key, seq))
-        self.tree.extend(seq, kept.tokens)
+        self.tree.extend(seq, kept.tokens, kept.adapters)
         if start.n < n:
             self._cut(seq, start.n)
         return start.n

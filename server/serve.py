@@ -105,13 +105,23 @@ def banner(url: str, settings: ServerSettings, info: Ready) -> str:
     socket = url.removeprefix("unix://")
     where = url if socket == url else f"--unix-socket {socket} http://localhost"
     key = ' -H "Authorization: Bearer $KEY"' if settings.api_keys else ""
+    path, body = first_request(settings)
     return (
         f"{url} serves {settings.model_name}: {info.n_slots} slots, "
         f"up to {info.n_ctx_slot} tokens each, {info.n_ctx} in all; "
         f"loaded in {info.load_seconds:.1f} s\n"
-        f"Try: curl {where}/v1/chat/completions{key} "
-        """-d '{"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 64}'"""
+        f"Try: curl {where}{path}{key} -d '{body}'"
     )
+
+
+def first_request(settings: ServerSettings) -> tuple[str, str]:
+    """Path and body of a request that this server answers."""
+    if settings.reranking:
+        return "/v1/rerank", '{"query": "What barks?", "documents": ["a cat", "a dog"]}'
+    if settings.embeddings:
+        return "/v1/embeddings", '{"input": "Hello"}'
+    chat = '{"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 64}'
+    return "/v1/chat/completions", chat
 
 
 async def _until(stop: asyncio.Event, *work: asyncio.Task[None]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..modelfile.adapter import AdapterFile
 from .messages import Overflow
 
 
@@ -26,6 +27,17 @@ class ServerSettings:
     n_keep: int = 0
     stops: tuple[str, ...] = ()
     """Strings that end the answers of requests that name none."""
+    adapters: tuple[AdapterFile, ...] = ()
+    adapter_scales: tuple[float, ...] = ()
+    """One for each."""
+    n_batch: int = 2048
+    """Most tokens in a step."""
+    spm_infill: bool = False
+    """`/infill` shows a model what comes after the gap first."""
+    embeddings: bool = False
+    """The engine embeds, and does nothing else."""
+    reranking: bool = False
+    """It scores documents, and embeds nothing."""
     special: bool = False
     """Control tokens are shown in answers."""
     cache_prompt: bool = True

@@ -17,6 +17,7 @@ from ..text import Pieces
 from .choice import Choice
 from .generation import Generation
 from .messages import Timings, TokenLogprob
+from .state import Serving
 
 LETTERS = string.digits + string.ascii_letters
 LOWEST_FLOAT = -3.4028234663852886e38  # JSON has no -inf
@@ -88,6 +89,19 @@ def usage_json(choices: Sequence[Choice], n_per_prompt: int) -> dict[str, Any]:
         "prompt_tokens_details": {
             "cached_tokens": sum(choice.timings.cache_n for choice in prompts)
         },
+    }
+
+
+def prompt_usage_json(n_tokens: int) -> dict[str, Any]:
+    """OpenAI's token counts of what has no output."""
+    return {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
+
+
+def list_json(model: Any, server: Serving) -> dict[str, Any]:
+    """The head of a list, with the model's name as the request has it."""
+    return {
+        "model": model if isinstance(model, str) else server.settings.model_name,
+        "object": "list",
     }
 
 
@@ -178,5 +192,5 @@ def _limits_json(wanted: Generation) -> dict[str, Any]:
         "speculative.types": "none",
         "post_sampling_probs": False,
         "backend_sampling": False,
-        "lora": [],
+        "lora": [{"id": id, "scale": scale} for id, scale in wanted.lora],
     }

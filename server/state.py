@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 from fastapi import Request
 
+from ..fim import FimTokens
 from ..sampling import SamplingParams
 from ..text import Pieces
+from .adapters import AdapterList
 from .client import EngineClient
 from .messages import Ready
 from .settings import ServerSettings
@@ -62,6 +64,31 @@ class Vocabulary(Protocol):
         ...
 
     @property
+    def sep(self) -> int:
+        """Token between two texts; -1 for none."""
+        ...
+
+    @property
+    def add_bos(self) -> bool:
+        """Whether a text begins with `bos`."""
+        ...
+
+    @property
+    def add_eos(self) -> bool:
+        """Whether a text ends with `eos`."""
+        ...
+
+    @property
+    def add_sep(self) -> bool:
+        """Whether `sep` comes between two texts."""
+        ...
+
+    @property
+    def fim(self) -> FimTokens:
+        """Tokens for filling a gap in a text."""
+        ...
+
+    @property
     def n_vocab(self) -> int:
         """Number of tokens."""
         ...
@@ -103,6 +130,7 @@ class Serving:
     """As outputs show tokens: control tokens are empty."""
     sampling: SamplingParams
     """What a request that says nothing gets."""
+    adapters: AdapterList
     all_pieces: Pieces
     """As prompts show them: control tokens are spelled out."""
     created: int = field(default_factory=lambda: int(time.time()))

@@ -268,6 +268,7 @@ int pannier_context_get_info(const pannier_context * ctx, pannier_context_info *
         out->kv_unified          = ctx->kv_unified ? 1 : 0;
         out->pooling             = llama_pooling_type(ctx->ctx);
         out->n_embd_out          = ctx->n_embd_out;
+        out->n_embed_max         = ctx->n_embed_max();
         out->has_memory          = ctx->memory() != nullptr ? 1 : 0;
         out->has_kv              = parts.has_kv() ? 1 : 0;
         out->has_recurrent       = parts.recurrent != nullptr ? 1 : 0;

@@ -253,7 +253,15 @@ int pannier_model_get_info(const pannier_model * model, pannier_model_info * out
         out->n_layer      = llama_model_n_layer(m);
         out->bos          = llama_vocab_bos(v);
         out->eos          = llama_vocab_eos(v);
+        out->sep          = llama_vocab_sep(v);
+        out->fim_pre      = llama_vocab_fim_pre(v);
+        out->fim_suf      = llama_vocab_fim_suf(v);
+        out->fim_mid      = llama_vocab_fim_mid(v);
+        out->fim_rep      = llama_vocab_fim_rep(v);
+        out->fim_sep      = llama_vocab_fim_sep(v);
         out->add_bos      = llama_vocab_get_add_bos(v);
+        out->add_eos      = llama_vocab_get_add_eos(v);
+        out->add_sep      = llama_vocab_get_add_sep(v);
         out->is_recurrent = llama_model_is_recurrent(m);
         out->is_hybrid    = llama_model_is_hybrid(m);
         out->has_encoder  = llama_model_has_encoder(m);

@@ -17,6 +17,8 @@ struct pannier_model {
     const llama_vocab * vocab = nullptr;
     bool                has_weights = false; // not if only its vocabulary or its header was read
 
+    std::vector<llama_adapter_lora *> adapters; // llama.cpp frees them with the model
+
     // The model's own template, parsed at first use. Rendering is const and needs no lock.
     std::mutex                chat_mutex;
     common_chat_templates_ptr chat_templates;
@@ -85,6 +87,7 @@ struct pannier_context {
     llama_memory_t memory() const { return llama_get_memory(ctx); }
 
     int32_t n_draft_max() const;
+    int32_t n_embed_max() const;
 };
 
 namespace pannier {

@@ -120,7 +120,15 @@ struct pannier_model_info {
     int32_t  n_layer;
     int32_t  bos; // -1 where the vocabulary has none
     int32_t  eos;
+    int32_t  sep;
+    int32_t  fim_pre; // fill in the middle: what comes before the gap,
+    int32_t  fim_suf; // after it,
+    int32_t  fim_mid; // and into it
+    int32_t  fim_rep; // name of a repository
+    int32_t  fim_sep; // name of a file
     int32_t  add_bos;
+    int32_t  add_eos;
+    int32_t  add_sep;
     int32_t  is_recurrent;
     int32_t  is_hybrid;
     int32_t  has_encoder;
@@ -135,6 +143,9 @@ PANNIER_API int  pannier_model_get_info(const struct pannier_model * model, stru
 PANNIER_API int  pannier_model_description(const struct pannier_model * model, char ** out);
 // All metadata of the file as a JSON object of strings (arrays as llama.cpp prints them).
 PANNIER_API int  pannier_model_metadata(const struct pannier_model * model, char ** out);
+
+// Loads a LoRA adapter beside the model; `id` counts from 0. The model owns it.
+PANNIER_API int pannier_model_add_adapter(struct pannier_model * model, const char * path, int32_t * id);
 
 // Writes at most `capacity` ids; `n_tokens` is the number needed, also when it is larger.
 PANNIER_API int pannier_tokenize(const struct pannier_model * model, const char * text, int32_t n_bytes,
@@ -227,6 +238,7 @@ struct pannier_context_info {
     int32_t  kv_unified;
     int32_t  pooling;    // pannier_pooling, as resolved; only with embeddings
     int32_t  n_embd_out; // length of an embedding; 0 without embeddings
+    int32_t  n_embed_max; // most tokens of a prompt to embed
     int32_t  has_memory; // 0: the model only embeds, and keeps no sequences
     int32_t  has_kv;
     int32_t  has_recurrent;
@@ -244,8 +256,14 @@ PANNIER_API int  pannier_context_get_info(const struct pannier_context * ctx, st
 // Makes the running step return PANNIER_ERROR_DECODE. CPU graphs stop within a node; others at their end.
 PANNIER_API void pannier_context_interrupt(struct pannier_context * ctx);
 
+// From now on compute with these adapters of the model, each times its scale, and with no others. What
+// sequences hold stays as it was computed.
+PANNIER_API int pannier_context_set_adapters(struct pannier_context * ctx, const int32_t * ids, const float * scales,
+                                             int32_t n);
+
 // Embeds prompts of `lengths` tokens each, one after the other in `tokens`; as many at once as there
-// are sequences and room for in a ubatch. A row of n_embd_out floats for each prompt, or for each
+// are sequences and room for in a ubatch; a longer one only where its last token alone counts and sees
+// no later one. A row of n_embd_out floats for each prompt, or for each
 // token where nothing is pooled. What the context's memory held is gone.
 PANNIER_API int pannier_context_embed(struct pannier_context * ctx, const int32_t * tokens, const int32_t * lengths,
                                       int32_t n_prompts, float * rows, size_t capacity);

@@ -13,7 +13,7 @@ NO_ROUTER = "one server serves one model: start one for each"
 NO_MEDIA = "text models only: no images, audio or video"
 NO_UI = "no web page comes along: use pannier chat, or serve one of yours with --path"
 NO_TOOLS = "the server runs no tools: the client does"
-NO_ADAPTERS = "no adapters: merge it into the model before converting"
+NO_ADAPTERS = "no control vectors: LoRA adapters are there, as --lora"
 NOT_YET = "not supported yet: leave it out"
 NO_CHECKPOINTS = "states are kept by value and not by count: see --prefix-sequences and --cache-ram"
 REMOVED = "llama-server has it no more: use --spec-ngram-simple-size-n or -size-m"
@@ -43,9 +43,8 @@ REFUSED: tuple[Flag, ...] = (
     *_each("nothing is fitted to the device: give -c and -ngl, or --experts auto",
            ("-fitt --fit-target", "MIB,...", "LLAMA_ARG_FIT_TARGET"),
            ("-fitc --fit-ctx", "N", "LLAMA_ARG_FIT_CTX")),
-    *_each(NO_ADAPTERS, ("--lora", "FILE"), ("--lora-scaled", "FILE:SCALE"),
-           ("--control-vector", "FILE"), ("--control-vector-scaled", "FILE:SCALE"),
-           ("--control-vector-layer-range", "START"), ("--lora-init-without-apply", "")),
+    *_each(NO_ADAPTERS, ("--control-vector", "FILE"), ("--control-vector-scaled", "FILE:SCALE"),
+           ("--control-vector-layer-range", "START")),
     *_each(NO_DOWNLOAD, ("-mu --model-url", "URL", "LLAMA_ARG_MODEL_URL"),
            ("-dr --docker-repo", "NAME", "LLAMA_ARG_DOCKER_REPO"),
            ("-hf -hfr --hf-repo", "NAME", "LLAMA_ARG_HF_REPO"),
@@ -113,11 +112,7 @@ REFUSED: tuple[Flag, ...] = (
             "it out", "N", holds=("0", "0.0")),
     refused("-cb --cont-batching", "requests always join a running batch: -np 1 runs one at a time",
             off="-nocb --no-cont-batching", holds=(True,), env="LLAMA_ARG_CONT_BATCHING"),
-    refused("--spm-infill", NOT_YET),
-    refused("--pooling", NOT_YET, "KIND", env="LLAMA_ARG_POOLING"),
     refused("--embd-normalize", NOT_YET, "N", holds=("2",)),
-    refused("--embedding --embeddings", NOT_YET, env="LLAMA_ARG_EMBEDDINGS"),
-    refused("--rerank --reranking", NOT_YET, env="LLAMA_ARG_RERANKING"),
     refused("--metrics", NOT_YET, env="LLAMA_ARG_ENDPOINT_METRICS"),
     refused("--props", NOT_YET, env="LLAMA_ARG_ENDPOINT_PROPS"),
     refused("--slot-save-path", "slots are not saved by name: see --prefix-cache-dir", "DIR",

@@ -21,18 +21,41 @@ def engine_config(given: Given, model: str, engine: str) -> EngineConfig:
     config = EngineConfig(model=model, engine=engine, **part(given, "engine"))
     if config.n_ctx_slot and not config.n_ctx:
         config = replace(config, n_ctx=config.n_parallel * config.n_ctx_slot)
-    return replace(config, verbosity=log_settings(given).verbosity)
+    reranks = given.get("server.reranking", False)
+    return replace(
+        config,
+        verbosity=log_settings(given).verbosity,
+        adapters=tuple(path for path, _ in read_lora(given)),
+        embeddings=given.get("server.embeddings", False) or reranks,
+        pooling="rank" if reranks else config.pooling,
+    )
+
+
+def read_lora(given: Given) -> tuple[tuple[str, float], ...]:
+    """Files of adapters and the scales that they begin with."""
+    unused = given.get("start.lora_unused", False)
+    return tuple((path, 0.0 if unused else scale) for path, scale in given.get("start.lora", ()))
 
 
 def server_settings(given: Given, model_path: str) -> ServerSettings:
     """The endpoints' part."""
     from importlib.metadata import version
 
+    from ..adapters import read_adapters
+
     values = part(given, "server")
     if given.get("start.escape", True):
         _unescape(values, "stops")
+    embeds = values.pop("embeddings", False)
+    reranks = values.pop("reranking", False)
+    lora = read_lora(given)
     return ServerSettings(
         model_path=model_path,
+        adapters=read_adapters(model_path, (path for path, _ in lora)),
+        adapter_scales=tuple(scale for _, scale in lora),
+        n_batch=given.get("engine.n_batch", ServerSettings.n_batch),
+        embeddings=embeds or reranks,
+        reranking=reranks or (embeds and given.get("engine.pooling") == "rank"),
         build_info=f"pannier-{version('pannier')}",
         sampling=sampling_changes(given),
         **values,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .context import CONTEXT, PREFIXES, SLOTS, SPECULATION, THREADS
+from .embeddings import ADAPTERS, EMBEDDINGS
 from .flag import Flag
 from .http import ENDPOINTS, HTTP, LIMITS, LOG
 from .model import LOADING, MODEL, PLACEMENT
@@ -18,6 +19,8 @@ GROUPS: Groups = {
     "slots and queue": SLOTS,
     "prefixes of prompts": PREFIXES,
     "speculation": SPECULATION,
+    "embeddings": EMBEDDINGS,
+    "adapters and infill": ADAPTERS,
     "placement": PLACEMENT,
     "HTTP": HTTP,
     "limits": LIMITS,

@@ -356,3 +356,23 @@ def cors_list(text: str) -> str:
 def mib(text: str) -> int:
     """Bytes of so many MiB."""
     return at_least(1)(text) << 20
+
+
+def adapters(text: str) -> tuple[tuple[str, float], ...]:
+    """Files of LoRA adapters between commas, each with the scale 1."""
+    return tuple((path, 1.0) for path in comma_list(text))
+
+
+def scaled_adapters(text: str) -> tuple[tuple[str, float], ...]:
+    """Rows of FILE:SCALE between commas."""
+    rows = []
+    for row in comma_list(text):
+        path, colon, number = row.rpartition(":")
+        try:
+            scale = float(number)
+        except ValueError:
+            scale = math.nan
+        if not (path and colon and math.isfinite(scale)):
+            raise argparse.ArgumentTypeError(f"{row!r} is not FILE:SCALE, as in 'sql.gguf:0.5'")
+        rows.append((path, scale))
+    return tuple(rows)

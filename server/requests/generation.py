@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AliasChoices, Field, ValidationInfo
 
 from ..generation import Generation
-from ..messages import Overflow
+from ..messages import Adapters, Overflow
 from ..state import Serving
 from . import not_yet
+from .adapters import AdapterScale, scales_of
 from .base import RequestBody
 from .sampling import SamplingBody
 from .types import Limit, Natural, Strings, unexpected, whole
@@ -72,6 +73,10 @@ class GenerationBody(SamplingBody):
     priority: Annotated[int, whole(-1000, 1000)] = 0
     """Who waits starts in order of priority, then of arrival."""
 
+    lora: list[AdapterScale] = Field(default_factory=list)
+    """LoRA adapters to answer with, and their scales; those that are not named have none. Without
+    it the scales of `/lora-adapters` hold."""
+
     @property
     def n_alternatives(self) -> int:
         """Log-probabilities wanted with each token."""
@@ -101,4 +106,11 @@ class GenerationBody(SamplingBody):
             overflow=self.context_overflow or settings.overflow,
             n_keep=given("n_keep", settings.n_keep),
             priority=self.priority,
+            adapters=self._adapters(server),
+            lora=tuple(sorted(scales_of(self.lora).items())),
         )
+
+    def _adapters(self, server: Serving) -> Adapters:
+        if self.lora:
+            return server.adapters.chosen(scales_of(self.lora))
+        return server.adapters.defaults

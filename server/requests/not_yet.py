@@ -14,7 +14,6 @@ GENERATION: dict[str, tuple[Any, ...]] = {
     "adaptive_target": (-1,),
     "backend_sampling": (False,),
     "post_sampling_probs": (False,),
-    "lora": ([],),
     "json_schema": (),
     "grammar_lazy": (False,),
     "grammar_triggers": ([],),

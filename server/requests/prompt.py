@@ -26,6 +26,31 @@ ONE = {
     ]
 }
 
+PARTS = {
+    "type": "object",
+    "properties": {
+        "content": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+                "required": ["type"],
+            },
+        }
+    },
+    "required": ["content"],
+}
+INPUT = {"anyOf": [*ONE["anyOf"], PARTS]}
+
+Inputs = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [*INPUT["anyOf"], {"type": "array", "items": INPUT}],
+            "x-type": "string, list of tokens, list mixing both, object, list of such",
+        }
+    ),
+]
 Content = Annotated[
     Any, WithJsonSchema({**TEXT_OR_TOKENS, "x-type": "string, list of tokens, list mixing both"})
 ]

@@ -23,11 +23,13 @@ import httpx
 from fastapi import FastAPI
 
 from pannier.errors import ChatError
+from pannier.fim import FimTokens
 from pannier.server.app import create_app
 from pannier.server.client import EngineClient
 from pannier.server.messages import (
     Answer,
     Cancel,
+    Embed,
     Failed,
     Output,
     Query,
@@ -46,8 +48,9 @@ BOS, EOS = 256, 257
 SPECIAL = {BOS: b"<s>", EOS: b"</s>"}
 N_CTX_SLOT = 64
 N_SLOTS = 3
+N_UBATCH = 48
 
-Reply = Callable[[Submit], Iterable[list[int]] | Output]
+Reply = Callable[[Any], Iterable[list[int]] | Output]
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ class FakeVocabulary:
 
     bos = BOS
     eos = EOS
+    sep = -1
+    add_bos = True
+    add_eos = False
+    add_sep = False
+    fim = FimTokens()
     n_vocab = 258
     n_ctx_train = 4096
     size_bytes = 1000
@@ -151,6 +159,8 @@ class FakeEngine:
     hold: bool = False
     fail_at_start: str = ""
     may_load: threading.Event | None = None
+    pooling: str = ""
+    """Of one that embeds."""
     mute: bool = False
     """Takes messages and says nothing, like a process that was stopped."""
     seen: list[Any] = field(default_factory=list)
@@ -189,7 +199,12 @@ class FakeEngine:
             return
         if self.may_load is not None:
             self.may_load.wait(60)
-        facts = {"ftype": "Q8_0"}
+        facts = {
+            "ftype": "Q8_0",
+            "pooling": self.pooling,
+            "n_ubatch": N_UBATCH,
+            "n_embed_max": N_UBATCH,
+        }
         with contextlib.suppress(EOFError, OSError):
             self.connection.send(Ready(256, N_CTX_SLOT, N_SLOTS, 32, 0.0, facts))
             while self._receive():
@@ -211,7 +226,7 @@ class FakeEngine:
         return True
 
     def _take(self, message: Any) -> None:
-        if isinstance(message, Submit):
+        if isinstance(message, (Submit, Embed)):
             reply = self.reply(message)
             if isinstance(reply, Output):
                 reply.id = message.id
@@ -288,6 +303,7 @@ class FakeEngines:
     reply: Reply
     hold: bool = False
     fail_at_start: str = ""
+    pooling: str = ""
     may_load: threading.Event = field(default_factory=threading.Event)
     ending: Ending = field(default_factory=lambda: Ending("by SIGKILL"))
     started: list[FakeEngine] = field(default_factory=list)
@@ -295,7 +311,9 @@ class FakeEngines:
 
     def __call__(self) -> FakeChild:
         ours, theirs = Pipe(duplex=True)
-        engine = FakeEngine(theirs, self.reply, self.hold, self.fail_at_start, self.may_load)
+        engine = FakeEngine(
+            theirs, self.reply, self.hold, self.fail_at_start, self.may_load, self.pooling
+        )
         self.started.append(engine)
         self.children.append(FakeChild(ours, engine, self.ending))
         return self.children[-1]
@@ -328,7 +346,7 @@ async def serving(
 ) -> AsyncIterator[World]:
     """The whole HTTP side in this event loop, on a fake engine."""
     answer = reply if callable(reply) else lambda submit: reply
-    engines = FakeEngines(answer, hold)
+    engines = FakeEngines(answer, hold, pooling=settings.pop("pooling", ""))
     engines.may_load.set()
     client = EngineClient(engines, hang_timeout_s=hang_timeout_s)
     await client.start()

@@ -11,6 +11,7 @@ from pannier.server import (
     branches,
     cells,
     drafts,
+    embedding_scheduler,
     limits,
     lookup,
     messages,
@@ -23,6 +24,7 @@ from pannier.server import (
     running,
     scheduler,
     sequence_pool,
+    turns,
     waiting,
 )
 
@@ -30,6 +32,7 @@ HELPERS = (
     branches,
     cells,
     drafts,
+    embedding_scheduler,
     limits,
     lookup,
     operations,
@@ -41,6 +44,7 @@ HELPERS = (
     running,
     scheduler,
     sequence_pool,
+    turns,
     waiting,
 )
 KNOWN = {module.__name__.rpartition(".")[2] for module in (*HELPERS, messages, sampling)}
