@@ -173,7 +173,8 @@ class Page:
         content = operation["responses"]["200"]["content"]
         for kind, media in content.items():
             if kind == "text/event-stream":
-                yield from ("", f"Stream: events of {self._type(media['x-event'])}.")
+                data = media["schema"]["properties"]["data"]
+                yield from ("", f"Stream: events of {self._type(data['contentSchema'])}.")
             elif kind != "application/json":
                 yield from ("", f"Answer: `{kind}`.")
             else:

@@ -23,8 +23,10 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 class Endpoint:
     """Models of what goes in and what comes out."""
 
-    answer: Any
-    """A model, or a type made of models; None where there is only a stream."""
+    answer: Any = None
+    """A model, or a type made of models; None where all answers are streams."""
+    media_type: str = "application/json"
+    """Of the answer."""
     body: Any = None
     """A `RequestBody`, or a list of such."""
     event: Any = None

@@ -51,7 +51,8 @@ class Link:
         self._sender = threading.Thread(target=self._send, name="pannier-send", daemon=True)
         self._sender.start()
         self._loop.add_reader(self._connection.fileno(), self._read)
-        # some event loops (libuv's) change that, and half a message would be the end
+        # uvloop's readers make a descriptor non-blocking: a message that is longer than the pipe
+        # would end in the middle, in both directions
         os.set_blocking(self._connection.fileno(), True)
 
     def send(self, message: ToEngine) -> None:

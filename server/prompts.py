@@ -14,8 +14,6 @@ FORMS = "a string, a list of tokens, or a list that mixes strings and tokens"
 
 async def read_prompts(value: Any, server: Serving) -> list[list[int]]:
     """Token lists of one prompt or several, each checked. Raises `ApiError`."""
-    if value is None:
-        raise ApiError('"prompt" is required')
     prompts = [await tokenize(item, server.vocabulary) for item in split_prompts(value)]
     if not prompts:
         raise ApiError('"prompt" must not be empty')

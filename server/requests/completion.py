@@ -19,8 +19,8 @@ def _count(value: Any) -> int | float:
 class CompletionBody(GenerationBody):
     """A prompt and how to go on from it."""
 
-    prompt: Prompts = None
-    """The text to go on from; a list of such lists or of strings is several prompts. Required."""
+    prompt: Prompts
+    """The text to go on from; a list of such lists or of strings is several prompts."""
     logprobs: Annotated[int, PlainValidator(_count, json_schema_input_type=int | bool)] = 0
     """Counts where `n_probs` is not given; true is 1."""
 

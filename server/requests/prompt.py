@@ -6,12 +6,15 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
 
-TEXT_OR_TOKENS = {
+from .types import INT32_MAX
+
+TOKEN = {"type": "integer", "minimum": 0, "maximum": INT32_MAX}
+TEXT_OR_TOKENS: dict[str, list[dict[str, Any]]] = {
     "anyOf": [
         {"type": "string"},
         {
             "type": "array",
-            "items": {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]},
+            "items": {"anyOf": [{"type": "string"}, TOKEN]},
         },
     ]
 }

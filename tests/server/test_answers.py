@@ -76,6 +76,8 @@ def check(path: str, endpoint: Endpoint, kind: str, content: bytes) -> None:
         TypeAdapter(list[event]).validate_json(json.dumps(found))  # type: ignore[valid-type]
     elif kind.startswith("application/json"):
         TypeAdapter(answer).validate_json(content)
+    else:
+        assert kind.startswith(endpoint.media_type)
 
 
 def endpoints() -> Iterator[tuple[str, Endpoint]]:

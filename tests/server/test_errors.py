@@ -54,8 +54,8 @@ FIELDS = [
     ({"prompt": "a", "temperature": 10**400}, "'temperature'", "1000"),
     ({"prompt": "a", "min_keep": 2**40}, "'min_keep'", str(2**40)),
     ({"prompt": "a", "n_predict": 2**31}, "'n_predict'", str(2**31)),
-    ({}, '"prompt" is required', ""),
-    ({"prompt": None}, '"prompt" is required', ""),
+    ({}, "'prompt' is required", ""),
+    ({"prompt": None}, "'prompt' is required", ""),
     ({"prompt": []}, '"prompt" must not be empty', ""),
     ({"prompt": [[]]}, '"prompt" must not be empty', ""),
     ({"prompt": {"a": 1}}, "'prompt'", "{'a': 1}"),
@@ -66,6 +66,7 @@ FIELDS = [
     ({"prompt": [-1]}, "'prompt'", "-1"),
     ({"prompt": {"prompt_string": "a", "multimodal_data": ["x"]}}, "'multimodal_data'", "x"),
     ({"prompt": "a", "n_indent": 4}, "'n_indent'", "4"),
+    ({"prompt": "a", "n_indent": False}, "'n_indent'", "False"),
     (
         {"prompt": "a", "stream_options": {"include_usage": 1}},
         "'stream_options.include_usage'",
