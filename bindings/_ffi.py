@@ -81,6 +81,17 @@ class model_params(Struct):
         ("n_overrides", c.c_int32),
         ("override_patterns", _TEXTS),
         ("override_buffers", _TEXTS),
+        ("split_mode", c.c_int32),
+        ("main_gpu", c.c_int32),
+        ("n_tensor_split", c.c_int32),
+        ("tensor_split", c.POINTER(c.c_float)),
+        ("lazy_mode", c.c_int32),
+        ("no_repack", c.c_int32),
+        ("no_host", c.c_int32),
+        ("n_kv_overrides", c.c_int32),
+        ("kv_keys", _TEXTS),
+        ("kv_types", _TEXTS),
+        ("kv_values", _TEXTS),
         ("progress", PROGRESS_CALLBACK),
         ("progress_user", c.c_void_p),
     ]
@@ -114,6 +125,31 @@ class model_info(Struct):
     ]
 
 
+class thread_params(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("n_cpus", c.c_int32),
+        ("cpus", c.POINTER(c.c_int32)),
+        ("strict", c.c_int32),
+        ("priority", c.c_int32),
+        ("poll", c.c_int32),
+    ]
+
+
+class rope_params(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("scaling", c.c_int32),
+        ("freq_base", c.c_float),
+        ("freq_scale", c.c_float),
+        ("yarn_orig_ctx", c.c_uint32),
+        ("yarn_ext_factor", c.c_float),
+        ("yarn_attn_factor", c.c_float),
+        ("yarn_beta_fast", c.c_float),
+        ("yarn_beta_slow", c.c_float),
+    ]
+
+
 class context_params(Struct):
     _fields_ = [
         ("size", c.c_size_t),
@@ -135,6 +171,9 @@ class context_params(Struct):
         ("embeddings", c.c_int32),
         ("pooling", c.c_int32),
         ("moe_cache_bytes", c.c_uint64),
+        ("rope", c.POINTER(rope_params)),
+        ("threads", c.POINTER(thread_params)),
+        ("threads_batch", c.POINTER(thread_params)),
     ]
 
 
@@ -310,6 +349,7 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     ("build_info", c.c_char_p, []),
     ("text_free", None, [c.c_void_p]),
     ("log_set", None, [LOG_CALLBACK, c.c_void_p]),
+    ("numa_init", c.c_int, [int32_arg]),
     ("device_count", c.c_int32, []),
     ("device_get", c.c_int, [int32_arg, c.POINTER(device)]),
     ("model_load", c.c_int, [c.c_char_p, c.POINTER(model_params), c.POINTER(_HANDLE)]),
@@ -465,6 +505,7 @@ def load(path: Path) -> Library:
 
 Handle = c.c_void_p
 byref = c.byref
+pointer = c.pointer
 buffer = c.create_string_buffer
 int32 = c.c_int32
 int64 = c.c_int64

@@ -22,6 +22,11 @@ class ChatPrompt:
     preserved_tokens: tuple[str, ...]
 
     @classmethod
+    def of_text(cls, text: str) -> ChatPrompt:
+        """A text as it stands, by no template."""
+        return cls(text, (), "", "", "", False, ())
+
+    @classmethod
     def from_json(cls, data: dict[str, Any]) -> ChatPrompt:
         return cls(
             prompt=data["prompt"],

@@ -14,10 +14,12 @@ from . import _ffi
 from .batch import Batch, StepResult
 from .buffers import StepBuffers
 from .cores import physical_cores
+from .cpu_threads import CpuThreads
 from .embedding import POOLING, Rows, embed, normalized
 from .errors import ArgumentError, ClosedError
 from .memory import KINDS, MemoryReport, MemoryRow
 from .owner import Owner
+from .rope import Rope
 from .sampler import native_sampler
 from .sampling import SamplingParams
 from .sequence import Sequence
@@ -57,6 +59,10 @@ class Context(Owner):
         pooling: how a prompt's tokens become one embedding: "mean", "cls" (the
             first), "last", "rank" (a classification head's scores), "none", or
             "auto" for what the model file says.
+        rope: how positions turn; None: as the model says.
+        threads, threads_batch: CPUs and priority of the threads for single
+            tokens and for prompts; without `threads` any, without
+            `threads_batch` the same.
         moe_cache_bytes: device memory for experts that live in CPU memory.
 
     Raises:
@@ -86,6 +92,9 @@ class Context(Owner):
         offload_kqv: bool = True,
         op_offload: bool = True,
         moe_cache_bytes: int = 0,
+        rope: Rope | None = None,
+        threads: CpuThreads | None = None,
+        threads_batch: CpuThreads | None = None,
     ) -> None:
         if pooling not in POOLING:
             raise ArgumentError(f"pooling is {pooling!r}; it must be one of {', '.join(POOLING)}")
@@ -118,6 +127,7 @@ class Context(Owner):
             pooling=POOLING[pooling],
             moe_cache_bytes=moe_cache_bytes,
         )
+        keep_alive = _set_parts(params, rope, threads, threads_batch)
         self.model = model
         self._lib = _ffi.library()
         self._lock = threading.RLock()
@@ -127,6 +137,7 @@ class Context(Owner):
         self._lib.check(
             self._lib.context_create(model.handle, _ffi.byref(params), _ffi.byref(handle))
         )
+        del keep_alive  # the engine has copied it
         self._handle = handle
         info = _ffi.context_info()
         self._lib.check(self._lib.context_get_info(handle, _ffi.byref(info)))
@@ -378,6 +389,24 @@ class Context(Owner):
         count = _ffi.int32()
         self._lib.check(function(*args, array, MAX_ROWS, _ffi.byref(count)))
         return list(array[: count.value])
+
+
+def _set_parts(
+    params: _ffi.context_params,
+    rope: Rope | None,
+    threads: CpuThreads | None,
+    threads_batch: CpuThreads | None,
+) -> list[_ffi.Struct]:
+    """Returns what has to live until the context is created."""
+    parts: list[_ffi.Struct] = []
+    if rope is not None:
+        parts.append(native_rope := rope.native())
+        params.rope = _ffi.pointer(native_rope)
+    if threads is not None:
+        one, batch = threads.native(), (threads_batch or threads).native()
+        params.threads, params.threads_batch = _ffi.pointer(one), _ffi.pointer(batch)
+        parts += [one, batch]
+    return parts
 
 
 def _memory_row(row: _ffi.memory_row) -> MemoryRow:

@@ -20,12 +20,16 @@ from .fim import FimTokens
 from .load_placement import expert_rows
 from .modelfile import open_model_file
 from .modelfile.adapter import open_adapter_file
+from .modelfile.overrides import Row
 from .owner import Owner
 from .placement import Override
 
 Progress = Callable[[float], "bool | None"]
 
-LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
+LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4,
+              "dio": 4}  # fmt: skip
+LAZY_MODES = {"off": 0, "auto": 1, "on": 2}
+SPLIT_MODES = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
 
 
 class Model(Owner):
@@ -46,6 +50,15 @@ class Model(Owner):
             whatever the file says.
         tensor_overrides: rows of (tensor name regex, buffer type); the first
             matching row wins, and they come before `experts`.
+        lazy_mode: "on" reads rows of per-layer embeddings when they are needed,
+            "auto" does so for tensors above 4 GiB, "off" never.
+        repack: rearrange weights on the CPU for its kernels.
+        no_host: no pinned host memory.
+        split_mode: how several devices share the model: "none" (one device,
+            `main_gpu`), "layer", "row" or "tensor".
+        tensor_split: shares of the devices; empty: by their free memory.
+        kv_overrides: rows of (metadata key, type, value as text) that count
+            in place of the file's; types are int, float, bool and str.
         load_mode: "auto", "mmap", "mlock", "mmap+mlock", "direct-io" or "none".
         vocab_only: load no weights: tokenizer, metadata and template only.
         no_alloc: check the file against its architecture (every tensor's name
@@ -70,6 +83,13 @@ class Model(Owner):
         n_cpu_moe: int = 0,
         tensor_overrides: Sequence[Override] = (),
         load_mode: str = "auto",
+        lazy_mode: str = "auto",
+        repack: bool = True,
+        no_host: bool = False,
+        split_mode: str = "layer",
+        tensor_split: Sequence[float] = (),
+        main_gpu: int = 0,
+        kv_overrides: Sequence[Row] = (),
         vocab_only: bool = False,
         no_alloc: bool = False,
         check_tensors: bool = False,
@@ -81,10 +101,16 @@ class Model(Owner):
         self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._pieces: dict[tuple[int, bool], bytes] = {}
-        self._file = open_model_file(path)
+        self._file = open_model_file(path, kv_overrides)
         rows = [*tensor_overrides, *expert_rows(self._file, experts, n_cpu_moe, devices)]
         params, self._keep_alive = _native_params(rows, devices, load_mode)
         params.n_gpu_layers = n_gpu_layers
+        params.lazy_mode = _choice(LAZY_MODES, "lazy_mode", lazy_mode)
+        params.no_repack = not repack
+        params.no_host = no_host
+        params.main_gpu = main_gpu
+        params.split_mode = _choice(SPLIT_MODES, "split_mode", split_mode)
+        self._keep_alive += _set_lists(params, tensor_split, kv_overrides)
         params.vocab_only = vocab_only
         params.no_alloc = no_alloc
         params.check_tensors = check_tensors
@@ -349,15 +375,11 @@ class Model(Owner):
 def _native_params(
     rows: Sequence[Override], devices: Sequence[str], load_mode: str
 ) -> tuple[_ffi.model_params, list[Any]]:
-    if load_mode not in LOAD_MODES:
-        raise ArgumentError(
-            f"load_mode is {load_mode!r}; it must be one of {', '.join(LOAD_MODES)}"
-        )
     names = _ffi.texts(devices)
     patterns = _ffi.texts([pattern for pattern, _ in rows])
     buffers = _ffi.texts([buffer for _, buffer in rows])
     params = _ffi.model_params(
-        load_mode=LOAD_MODES[load_mode],
+        load_mode=_choice(LOAD_MODES, "load_mode", load_mode),
         n_devices=len(devices),
         devices=names,
         n_overrides=len(rows),
@@ -365,3 +387,21 @@ def _native_params(
         override_buffers=buffers,
     )
     return params, [names, patterns, buffers]
+
+
+def _choice(choices: dict[str, int], name: str, value: str) -> int:
+    if value not in choices:
+        raise ArgumentError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+    return choices[value]
+
+
+def _set_lists(
+    params: _ffi.model_params, tensor_split: Sequence[float], kv_overrides: Sequence[Row]
+) -> list[Any]:
+    """Returns what has to live as long as the parameters."""
+    shares = _ffi.float32s(tensor_split)
+    columns = [_ffi.texts([row[i] for row in kv_overrides]) for i in range(3)]
+    params.n_tensor_split, params.tensor_split = len(tensor_split), shares
+    params.n_kv_overrides = len(kv_overrides)
+    params.kv_keys, params.kv_types, params.kv_values = columns
+    return [shares, *columns]

@@ -20,6 +20,19 @@ DEFAULT_SAMPLERS = (
 )
 
 SAMPLERS = (*DEFAULT_SAMPLERS, "infill", "adaptive_p")
+SAMPLER_CHARS = {  # common/sampling.cpp: common_sampler_type_to_chr
+    "e": "penalties",
+    "d": "dry",
+    "s": "top_n_sigma",
+    "k": "top_k",
+    "y": "typ_p",
+    "p": "top_p",
+    "m": "min_p",
+    "x": "xtc",
+    "t": "temperature",
+    "i": "infill",
+    "a": "adaptive_p",
+}
 
 
 @dataclass(frozen=True)

@@ -4,69 +4,57 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 from typing import TYPE_CHECKING
 
-from .adapter_flags import read_lora
+from ..errors import ArgumentError
 from .config import EngineConfig
-from .flags import add_flags, read_config
+from .flags.given import Given
+from .flags.parser import add_flags, add_sources, read_given
+from .flags.settings import engine_config, http_settings, log_settings, server_settings
+from .flags.table import GROUPS
 from .named_model import find_model, find_or_build
 
 if TYPE_CHECKING:
     from ..engine import Engine
-    from .serve import Listener
-    from .state import ServerSettings
+    from .listener import Listener
+    from .settings import ServerSettings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.allow_abbrev = False
-    add_flags(parser)
+    parser.usage = "%(prog)s [MODEL] [FLAG ...]"
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="the GGUF file to serve")
+    add_flags(parser, GROUPS)
+    add_sources(parser, GROUPS)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; both end with status 0."""
-    from .serve import Address, Listener
+    from . import logs
+    from .dangers import warn
+    from .listener import Listener
 
-    settings = read_settings(args)
-    with Listener(Address(args.host, args.port)) as listener:
-        engine = find_or_build(args.backend)
-        config = read_config(args, settings.model_path, str(engine.directory))
+    given = read_given(args, GROUPS)
+    if given.get("start.list_devices"):
+        return list_devices(given)
+    logs.set_up(log_settings(given))
+    settings = server_settings(given, str(find_model(args.model, given)))
+    http = http_settings(given)
+    with Listener(http) as listener:
+        warn(settings, http)
+        engine = find_or_build(given.get("start.backend"))
+        config = engine_config(given, settings.model_path, str(engine.directory))
         run(config, settings, engine, listener)
     return 0
 
 
-def read_settings(args: argparse.Namespace) -> ServerSettings:
-    """The HTTP side's settings."""
-    from importlib.metadata import version
-
-    from .adapters import read_adapters
-    from .state import ServerSettings
-
-    model = str(find_model(args))
-    lora = read_lora(args)
-    return ServerSettings(
-        model_path=model,
-        aliases=args.alias,
-        api_keys=(*args.api_key, *args.api_key_file),
-        hang_timeout_s=args.hang_timeout,
-        adapters=read_adapters(model, (path for path, _ in lora)),
-        adapter_scales=tuple(scale for _, scale in lora),
-        n_batch=args.batch_size,
-        spm_infill=args.spm_infill,
-        embeddings=args.embeddings or args.reranking,
-        reranking=args.reranking or (args.embeddings and args.pooling == "rank"),
-        overflow="shift" if args.context_shift else "stop",
-        slots_endpoint=args.slots,
-        metrics_endpoint=args.metrics,
-        props_endpoint=args.props,
-        slot_save_path=args.slot_save_path,
-        show_prompts=os.environ.get("LLAMA_SERVER_SLOTS_DEBUG", "0") not in ("", "0"),
-        build_info=f"pannier-{version('pannier')}",
-    )
-
-
-def run(config: EngineConfig, settings: ServerSettings, engine: Engine, listener: Listener) -> None:
+def run(
+    config: EngineConfig,
+    settings: ServerSettings,
+    engine: Engine,
+    listener: Listener,
+) -> None:
     """Start an engine, load the vocabulary beside it, serve, and end both."""
     import uvloop
 
@@ -77,6 +65,36 @@ def run(config: EngineConfig, settings: ServerSettings, engine: Engine, listener
 
     with EngineStarter(config) as start_engine:
         _ffi.load(engine.library)
-        with Model(config.model, vocab_only=True, devices=("none",)) as vocabulary:
+        with Model(
+            config.model, vocab_only=True, devices=("none",), kv_overrides=config.kv_overrides
+        ) as vocabulary:
+            check_biases(settings, vocabulary.n_vocab)
             gc.freeze()  # what is there now stays: looking through it again and again is time lost
             uvloop.run(serve(start_engine, vocabulary, settings, listener))
+
+
+def check_biases(settings: ServerSettings, n_vocab: int) -> None:
+    """Raises `ArgumentError` for a token that the model has not."""
+    for token in settings.sampling.get("logit_bias", ()):
+        if token >= n_vocab:
+            raise ArgumentError(
+                f"--logit-bias names token {token}; this model has 0 to {n_vocab - 1}"
+            )
+
+
+def list_devices(given: Given) -> int:
+    """One line for each device of the engine, as llama-server prints them."""
+    import sys
+
+    from .. import _ffi
+    from ..device import devices
+
+    _ffi.load(find_or_build(given.get("start.backend")).library)
+    sys.stdout.write("Available devices:\n")
+    for device in devices():
+        if device.type != "cpu":
+            total, free = device.memory_total >> 20, device.memory_free >> 20
+            sys.stdout.write(
+                f"  {device.name}: {device.description} ({total} MiB, {free} MiB free)\n"
+            )
+    return 0

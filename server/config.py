@@ -69,7 +69,44 @@ class EngineConfig:
     """How the tokens of a prompt become one embedding: as `Context`."""
     swa_full: bool = False
     load_mode: str = "auto"
-    """"auto", "mmap", "mlock", "mmap+mlock" or "none"."""
+    """"auto", "mmap", "mlock", "mmap+mlock", "dio" or "none"."""
+    lazy_mode: str = "auto"
+    """Rows of per-layer embeddings from the file when needed: "on", "off", or "auto"."""
+    check_tensors: bool = False
+    repack: bool = True
+    no_host: bool = False
+    kv_overrides: tuple[tuple[str, str, str], ...] = ()
+    """Rows of metadata key, type and value as text."""
+    split_mode: str = "layer"
+    tensor_split: tuple[float, ...] = ()
+    main_gpu: int = 0
+    offload_kqv: bool = True
+    op_offload: bool = True
+    n_ctx_slot: int = 0
+    """Most tokens of one request; 0: as many as there are."""
+    rope_scaling: str = ""
+    """"none", "linear" or "yarn"; empty: the model's, as 0 is below, or less."""
+    rope_freq_base: float = 0.0
+    rope_freq_scale: float = 0.0
+    yarn_orig_ctx: int = 0
+    yarn_ext_factor: float = -1.0
+    yarn_attn_factor: float = -1.0
+    yarn_beta_fast: float = -1.0
+    yarn_beta_slow: float = -1.0
+    cpus: tuple[int, ...] = ()
+    """CPUs that the threads for single tokens may use; empty: any. As `_batch`, for prompts:
+    None and empty are the same as for single tokens."""
+    cpus_batch: tuple[int, ...] = ()
+    cpu_strict: int = 0
+    cpu_strict_batch: int | None = None
+    prio: int = 0
+    prio_batch: int = 0
+    poll: int = 50
+    poll_batch: int | None = None
+    numa: str = ""
+    warmup: bool = True
+    verbosity: int = 3
+    """How much of llama.cpp's log is passed on, as `--verbosity`."""
 
     @property
     def n_draft(self) -> int:

@@ -86,7 +86,12 @@ def make_loop(
     """The loop of a context, with the states that earlier processes left for it."""
     store = open_store(config, context)
     scheduler = Scheduler(
-        limits(context, config.n_parallel, n_draft(context, config)),
+        limits(
+            context,
+            config.n_parallel,
+            n_draft(context, config),
+            min(config.n_ctx_slot, context.n_ctx_seq),
+        ),
         model.eog_tokens,
         Policy(
             config.max_queue,
@@ -177,13 +182,13 @@ def notice(context: Context, config: EngineConfig) -> str:
     return f"--spec-type {config.spec_type} is off: {reason}"
 
 
-def limits(context: Context, n_slots: int, n_draft: int = 0) -> Limits:
+def limits(context: Context, n_slots: int, n_draft: int = 0, n_ctx_slot: int = 0) -> Limits:
     # a model without a KV cache has no cells to run out of
     n_ctx = context.n_ctx if context.kv_cell_bytes else context.n_ctx_seq * context.n_parallel
     return Limits(
         n_slots=n_slots,
         n_ctx=n_ctx,
-        n_ctx_seq=context.n_ctx_seq,
+        n_ctx_seq=n_ctx_slot or context.n_ctx_seq,
         n_batch=context.n_batch,
         # each mixed step costs a pass for the tokens of those that decode: half of the steps that
         # llama-server makes them wait for is what a prompt loses little by
@@ -200,7 +205,7 @@ def limits(context: Context, n_slots: int, n_draft: int = 0) -> Limits:
 def ready(model: Model, context: Context, config: EngineConfig, load_seconds: float) -> Ready:
     return Ready(
         n_ctx=context.n_ctx,
-        n_ctx_slot=n_ctx_slot(model, context),
+        n_ctx_slot=min(config.n_ctx_slot or context.n_ctx_seq, n_ctx_slot(model, context)),
         n_slots=config.n_parallel,
         n_batch=context.n_batch,
         load_seconds=load_seconds,

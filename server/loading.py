@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from ..batch import Batch
 from ..context import Context
+from ..cpu_threads import CpuThreads, set_numa
 from ..model import Model, Progress
 from ..modelfile import open_model_file
 from ..modelfile.costs import client_costs
+from ..rope import Rope
 from .config import EngineConfig
 
 MAX_SEQUENCES = 256
@@ -17,6 +20,8 @@ N_FREE = 16
 
 def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
     """The configuration's model, placed as it says. Raises `ModelError`."""
+    if config.numa:
+        set_numa(config.numa)
     return Model(
         config.model,
         n_gpu_layers=config.n_gpu_layers,
@@ -25,6 +30,14 @@ def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
         n_cpu_moe=config.n_cpu_moe,
         tensor_overrides=config.tensor_overrides,
         load_mode=config.load_mode,
+        lazy_mode=config.lazy_mode,
+        check_tensors=config.check_tensors,
+        repack=config.repack,
+        no_host=config.no_host,
+        split_mode=config.split_mode,
+        tensor_split=config.tensor_split,
+        main_gpu=config.main_gpu,
+        kv_overrides=config.kv_overrides,
         progress=progress,
     )
 
@@ -32,7 +45,8 @@ def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
 def make_context(model: Model, config: EngineConfig) -> Context:
     """The context of a configuration over its model. Raises `ContextError`."""
     n_sequences = config.n_parallel + n_prefixes(config, model.n_ctx_train)
-    return model.context(
+    threads, threads_batch = threads_of(config)
+    context = model.context(
         n_ctx=config.n_ctx,
         n_parallel=n_sequences,
         n_batch=max(config.n_batch, n_sequences),
@@ -47,7 +61,25 @@ def make_context(model: Model, config: EngineConfig) -> Context:
         n_rs_seq=config.n_draft,
         n_outputs_max=max(n_sequences, config.n_parallel * (1 + config.n_draft)),
         moe_cache_bytes=config.moe_cache_mib * 2**20,
+        offload_kqv=config.offload_kqv,
+        op_offload=config.op_offload,
+        rope=rope_of(config),
+        threads=threads,
+        threads_batch=threads_batch,
     )
+    if config.warmup:
+        warm_up(context)
+    return context
+
+
+def warm_up(context: Context) -> None:
+    """Compute one token and forget it: weights are read and kernels prepared."""
+    if context.embeddings or not context.has_memory:
+        return
+    batch = Batch()
+    batch.add(0, [max(context.model.bos, 0)], sample=False)
+    context.step(batch)
+    context.sequence(0).clear()
 
 
 def make_embedding_context(model: Model, config: EngineConfig) -> Context:
@@ -78,7 +110,7 @@ def n_prefixes(config: EngineConfig, n_ctx_train: int) -> int:
         return 0
     if config.n_prefixes >= 0:
         return min(config.n_prefixes, most)
-    costs = client_costs(open_model_file(config.model).metadata)
+    costs = client_costs(open_model_file(config.model, config.kv_overrides).metadata)
     if costs is None:
         return min(config.n_parallel, most)
     cell_bytes = costs.cell_bytes() or 0
@@ -88,3 +120,27 @@ def n_prefixes(config: EngineConfig, n_ctx_train: int) -> int:
         return min(N_FREE, most)
     affordable = (config.n_ctx or n_ctx_train) * cell_bytes // state_bytes
     return min(max(2, min(config.n_parallel + 8, affordable)), most)
+
+
+def rope_of(config: EngineConfig) -> Rope | None:
+    """How positions turn; None where nobody said."""
+    rope = Rope(
+        config.rope_scaling,
+        config.rope_freq_base,
+        config.rope_freq_scale,
+        config.yarn_orig_ctx,
+        config.yarn_ext_factor,
+        config.yarn_attn_factor,
+        config.yarn_beta_fast,
+        config.yarn_beta_slow,
+    )
+    return None if rope == Rope() else rope
+
+
+def threads_of(config: EngineConfig) -> tuple[CpuThreads | None, CpuThreads | None]:
+    """Threads for single tokens and for prompts; None where nobody said."""
+    one = CpuThreads(config.cpus, bool(config.cpu_strict), config.prio, config.poll)
+    strict = config.cpu_strict if config.cpu_strict_batch is None else config.cpu_strict_batch
+    poll = config.poll if config.poll_batch is None else config.poll_batch
+    batch = CpuThreads(config.cpus_batch or config.cpus, bool(strict), config.prio_batch, poll)
+    return (None, None) if (one, batch) == (CpuThreads(), CpuThreads()) else (one, batch)

@@ -5,9 +5,9 @@ from __future__ import annotations
 INTRO = """\
 The endpoints, names, defaults and shapes are those of the pinned llama.cpp's `llama-server`.
 
-Requests with a body are `POST` with a JSON object (UTF-8, at most 64 MiB; the content type does \
-not matter). A field that is absent or `null` takes its default. Names that nobody knows are \
-ignored, as there (`model` among them).
+Requests with a body are `POST` with a JSON object (UTF-8, at most `--max-body-mib`; the \
+content type does not matter). A field that is absent or `null` takes its default. Names that \
+nobody knows are ignored, as there (`model` among them).
 
 With `--api-key`, every endpoint but `/health` wants `Authorization: Bearer KEY` or \
 `X-Api-Key: KEY`."""
@@ -45,19 +45,34 @@ value, or is not supported yet; the grammar or the chat template refuses |
 `n_prompt_tokens` and `n_ctx` |
 | 401 | `authentication_error` | no key, or a wrong one |
 | 404 | `not_found_error` | no such path |
-| 405 | `invalid_request_error` | no such method there |
-| 413 | `invalid_request_error` | the body is too large |
+| 405 | `invalid_request_error` | no such method there; `Allow` names those that are |
+| 408 | `invalid_request_error` | the client took too long to send its request |
+| 413 | `invalid_request_error` | the body is larger than `--max-body-mib` |
+| 414, 431 | `invalid_request_error` | the URL is longer than 8 KiB; there are more than 128 \
+headers or 64 KiB of them |
 | 500 | `server_error` | a step failed, or a mistake of ours |
-| 501 | `not_supported_error` | the server was started for something else: embeddings, \
-reranking, completions |
+| 501 | `not_supported_error` | the operator has turned the endpoint off, or the server was \
+started for something else: embeddings, reranking, completions |
 | 503 | `unavailable_error` | the model is being loaded, the engine has ended, the server shuts \
-down, no slot is idle (`/slots` with `fail_on_no_slot`) |"""
+down, no slot is idle (`/slots` with `fail_on_no_slot`), or there are `--max-connections` already |
+
+JSON may be 200 levels deep. After 408, 413, 414, 431 and what is no HTTP the connection closes."""
+
+REQUESTS = """\
+Every answer has an `X-Request-Id`: the client's own if it sent one of at most 128 letters, \
+digits and `._:/+=-`, a new one otherwise. With `-lv 4` the log has a line for each request (but \
+for `/health`, `/models`, `/props` and `/metrics`): client, method, path, status, seconds, id; \
+with `--log-jsonl` the same as fields of an object.
+
+`HEAD` is `GET` without the body. `OPTIONS` answers any path without a key, as browsers ask it: \
+`--cors-origins` and its kin say which web pages may call the server. By default all may, as with \
+llama-server; a server with a secret beside it wants `--cors-origins localhost` or a key."""
 
 NOT_YET = """\
 - Fields: see [Refused](#refused).
 - Endpoints: Anthropic's messages, OpenAI's responses, audio, counting tokens without an answer, \
 resuming a stream, `/v1/chat/completions/control`.
-- No router of several models, no web page, no CORS headers, no TLS."""
+- No router of several models, no web page."""
 
 DIFFERENT = """\
 | | llama-server | pannier |
@@ -93,6 +108,7 @@ those whose bytes are not in the text |
 | the name of the model without `--alias` | the path of the file | its name |"""
 
 NOTES = {
+    "Requests": REQUESTS,
     "Streams": STREAMS,
     "Errors": ERRORS,
     "Not there yet": NOT_YET,

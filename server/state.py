@@ -13,13 +13,13 @@ from typing import Any, Protocol
 from fastapi import Request
 
 from ..fim import FimTokens
-from ..modelfile.adapter import AdapterFile
 from ..sampling import SamplingParams
 from ..text import Pieces
 from .adapters import AdapterList
 from .client import EngineClient
 from .ledger import Ledger
-from .messages import Overflow, Ready
+from .messages import Ready
+from .settings import ServerSettings
 
 
 class ChatPrompt(Protocol):
@@ -53,8 +53,9 @@ class Vocabulary(Protocol):
         *,
         add_generation_prompt: bool = True,
         chat_template_kwargs: dict[str, Any] | None = None,
+        template: str | None = None,
     ) -> ChatPrompt:
-        """The prompt of a conversation. Raises `ChatError`."""
+        """The prompt of a conversation, by the model's template or another. Raises `ChatError`."""
         ...
 
     @property
@@ -126,52 +127,6 @@ class Vocabulary(Protocol):
     def chat_template(self) -> str | None:
         """Source of the model's template."""
         ...
-
-
-@dataclass(frozen=True)
-class ServerSettings:
-    """What the operator chose for the HTTP side."""
-
-    model_path: str
-    aliases: tuple[str, ...] = ()
-    api_keys: tuple[str, ...] = ()
-    """Empty: no key is asked for."""
-    max_body_bytes: int = 64 << 20
-    overflow: Overflow = "stop"
-    """For requests that do not say what to do when the context is full."""
-    adapters: tuple[AdapterFile, ...] = ()
-    adapter_scales: tuple[float, ...] = ()
-    """One for each."""
-    n_batch: int = 2048
-    """Most tokens in a step."""
-    spm_infill: bool = False
-    """`/infill` shows a model what comes after the gap first."""
-    embeddings: bool = False
-    """The engine embeds, and does nothing else."""
-    reranking: bool = False
-    """It scores documents, and embeds nothing."""
-    build_info: str = ""
-    hang_timeout_s: float = 120.0
-    """An engine that has work and says nothing for so long is replaced; 0: never. It answers only
-    between steps, so this has to be longer than the longest step."""
-
-    slots_endpoint: bool = True
-    """`GET /slots` answers."""
-    metrics_endpoint: bool = False
-    """`GET /metrics` answers."""
-    props_endpoint: bool = False
-    """`POST /props` answers."""
-    slot_save_path: str = ""
-    """Folder for what clients save of slots; empty: they may not."""
-    show_prompts: bool = False
-    """`/slots` shows what clients wrote and got."""
-
-    @property
-    def model_name(self) -> str:
-        """First alias in sorted order, as llama-server, or the file's name."""
-        if self.aliases:
-            return min(self.aliases)
-        return self.model_path.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 @dataclass

@@ -41,6 +41,21 @@ struct sequence_sampler {
     bool active = false;
 };
 
+// Threads of a context that stay between its graphs: one pool, or one for prompts too.
+class thread_pools {
+public:
+    thread_pools() = default;
+    thread_pools(const thread_pools &) = delete;
+    thread_pools & operator=(const thread_pools &) = delete;
+    ~thread_pools();
+
+    void attach(llama_context * ctx, const pannier_context_params & params);
+
+private:
+    ggml_threadpool_t pool       = nullptr;
+    ggml_threadpool_t pool_batch = nullptr; // null: `pool` is for prompts too
+};
+
 } // namespace pannier
 
 struct pannier_context {
@@ -65,6 +80,8 @@ struct pannier_context {
     std::vector<llama_seq_id *> seq_id_pointers;
     std::vector<int8_t>         logits;
     std::vector<int8_t>         outputs; // of the last step, for pannier_context_logits
+
+    pannier::thread_pools pools; // freed after the context that uses them
 
     ~pannier_context() { llama_free(ctx); }
 

@@ -51,6 +51,9 @@ PANNIER_API void         pannier_text_free(char * text);
 // 5 continues the line before. Called from any thread. NULL silences.
 typedef void (*pannier_log_callback)(int level, const char * text, void * user);
 PANNIER_API void pannier_log_set(pannier_log_callback callback, void * user);
+// Spreads threads over NUMA nodes, once in a process and before any model is loaded. `strategy` is
+// ggml_numa_strategy: 1 distribute, 2 isolate, 3 numactl.
+PANNIER_API int pannier_numa_init(int32_t strategy);
 
 // ---------------------------------------------------------------- devices
 
@@ -91,6 +94,17 @@ struct pannier_model_params {
     int32_t              n_overrides;
     const char * const * override_patterns; // regular expressions over tensor names
     const char * const * override_buffers;  // buffer type names, e.g. "CPU"
+    int32_t              split_mode;    // llama_split_mode: 0 none, 1 layer, 2 row, 3 tensor
+    int32_t              main_gpu;      // with split mode none: index into the devices
+    int32_t              n_tensor_split;
+    const float *        tensor_split;  // each device's share; none: by free memory
+    int32_t              lazy_mode;     // llama_lazy_mode: 0 off, 1 auto, 2 on
+    int32_t              no_repack;
+    int32_t              no_host;
+    int32_t              n_kv_overrides;
+    const char * const * kv_keys;       // read the metadata as if it said so
+    const char * const * kv_types;      // int, float, bool, str
+    const char * const * kv_values;     // as text
     pannier_progress_callback progress;
     void *               progress_user;
 };
@@ -164,6 +178,29 @@ enum pannier_pooling {
     PANNIER_POOLING_RANK = 4,  // the scores of the classification head
 };
 
+// A pool of threads; without one llama.cpp starts them anew for each graph, on any CPU.
+struct pannier_thread_params {
+    size_t          size;
+    int32_t         n_cpus;   // 0: any
+    const int32_t * cpus;
+    int32_t         strict;   // one CPU for each thread
+    int32_t         priority; // ggml_sched_priority: -1 low .. 3 realtime
+    int32_t         poll;     // 0 .. 100
+};
+
+// How positions turn. 0 is the model's own, for the yarn factors below 0.
+struct pannier_rope_params {
+    size_t   size;
+    int32_t  scaling; // llama_rope_scaling_type: -1 the model's, 0 none, 1 linear, 2 yarn
+    float    freq_base;
+    float    freq_scale;
+    uint32_t yarn_orig_ctx;
+    float    yarn_ext_factor;
+    float    yarn_attn_factor;
+    float    yarn_beta_fast;
+    float    yarn_beta_slow;
+};
+
 struct pannier_context_params {
     size_t       size;
     uint32_t     n_ctx;         // cells over all sequences; 0: the model's training context
@@ -184,6 +221,9 @@ struct pannier_context_params {
     int32_t      embeddings;    // for pannier_context_embed, and for nothing else
     int32_t      pooling;       // pannier_pooling
     uint64_t     moe_cache_bytes;
+    const struct pannier_rope_params *   rope;          // NULL: the model's
+    const struct pannier_thread_params * threads;       // NULL: no pools
+    const struct pannier_thread_params * threads_batch; // with `threads`, and only with it
 };
 
 struct pannier_context_info {

@@ -89,7 +89,11 @@ async def _apply_template(conversation: Conversation, server: Serving) -> ChatPr
         server.vocabulary.apply_chat_template,
         conversation.messages,
         add_generation_prompt=conversation.add_generation_prompt,
-        chat_template_kwargs=conversation.template_kwargs,
+        chat_template_kwargs={
+            **server.settings.chat_template_kwargs,
+            **conversation.template_kwargs,
+        },
+        template=server.settings.chat_template or None,
     )
 
 

@@ -57,7 +57,7 @@ def _openai(server: Serving) -> dict[str, Any]:
     return {
         "id": server.settings.model_name,
         "aliases": sorted(server.settings.aliases) or [server.settings.model_name],
-        "tags": [],
+        "tags": sorted(server.settings.tags),
         "object": "model",
         "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
         "created": server.created,
@@ -124,7 +124,7 @@ async def props(request: Request) -> Response:
             "modalities": {"vision": False, "video": False, "audio": False},
             "media_marker": server.media_marker,
             **_switches(server.settings),
-            "chat_template": server.vocabulary.chat_template or "",
+            "chat_template": server.settings.chat_template or server.vocabulary.chat_template or "",
             "bos_token": _token_text(server, server.vocabulary.bos),
             "eos_token": _token_text(server, server.vocabulary.eos),
             "build_info": server.settings.build_info,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, AliasChoices, Field, ValidationInfo
 
@@ -107,25 +107,31 @@ class GenerationBody(SamplingBody):
 
     def generation(self, server: Serving, stops: tuple[str, ...] = ()) -> Generation:
         """What the engine side is told. `stops` come from the chat template."""
+        settings = server.settings
+        own_stops = tuple(filter(None, self.stop)) or settings.stops
         sampling = self.sampling(server.sampling)
         if sampling.ignore_eos:
             bias = {**sampling.logit_bias, **server.never_end}
             sampling = sampling.with_changes(logit_bias=bias)
+
+        def given(name: str, default: Any) -> Any:
+            return getattr(self, name) if self.given(name) else default
+
         return Generation(
             sampling=sampling,
-            max_tokens=self.n_predict,
+            max_tokens=self.n_predict if self.n_predict != -1 else settings.n_predict,
             n_probs=self.n_alternatives,
             n=self.n_cmpl,
-            stops=tuple(stop for stop in (*self.stop, *stops) if stop),
+            stops=tuple(stop for stop in (*own_stops, *stops) if stop),
             stream=self.stream,
             include_usage=self.stream_options.include_usage,
             return_tokens=self.return_tokens,
             timings_per_token=self.timings_per_token,
             response_fields=self.response_fields,
-            ping_interval_s=self.sse_ping_interval,
-            cache_prompt=self.cache_prompt,
-            overflow=self.context_overflow or server.settings.overflow,
-            n_keep=self.n_keep,
+            ping_interval_s=given("sse_ping_interval", settings.ping_interval_s),
+            cache_prompt=given("cache_prompt", settings.cache_prompt),
+            overflow=self.context_overflow or settings.overflow,
+            n_keep=given("n_keep", settings.n_keep),
             priority=self.priority,
             adapters=self._adapters(server),
             lora=tuple(sorted(scales_of(self.lora).items())),

@@ -10,24 +10,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
-from ...sampling import DEFAULT_SAMPLERS, DEFAULT_SEED, SAMPLERS, SamplingParams
+from ...sampling import DEFAULT_SAMPLERS, DEFAULT_SEED, SAMPLER_CHARS, SAMPLERS, SamplingParams
 from .base import RequestBody
 from .logit_bias import LogitBias
 from .types import Natural, Number, Real, Share, unexpected, whole
 
-SAMPLER_CHARS = {
-    "e": "penalties",
-    "d": "dry",
-    "s": "top_n_sigma",
-    "k": "top_k",
-    "y": "typ_p",
-    "p": "top_p",
-    "m": "min_p",
-    "x": "xtc",
-    "t": "temperature",
-    "i": "infill",
-    "a": "adaptive_p",
-}
 OTHER_NAMES = {
     **{name.replace("_", "-"): name for name in SAMPLERS},
     **{name.replace("_", ""): name for name in SAMPLERS},

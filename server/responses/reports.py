@@ -42,7 +42,7 @@ class Client(Answer):
     recurrent_bytes: int
     total_bytes: int
     client: str | None
-    """Address of who asked."""
+    """Address of who asked; null with `--no-slots`."""
 
 
 class Cells(Answer):

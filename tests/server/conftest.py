@@ -105,8 +105,9 @@ class FakeVocabulary:
         *,
         add_generation_prompt: bool = True,
         chat_template_kwargs: dict[str, Any] | None = None,
+        template: str | None = None,
     ) -> FakePrompt:
-        lines = []
+        lines = [template] if template else []
         for message in messages:
             if message["role"] not in ("system", "user", "assistant"):
                 raise ChatError(f"unknown role {message['role']!r}; use user or assistant")
@@ -378,16 +379,24 @@ def events(body: bytes) -> list[Any]:
 class Visitor:
     """A client at the level of ASGI, which can read as it goes and leave when it likes."""
 
-    def __init__(self, app: FastAPI, path: str, body: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        path: str,
+        body: dict[str, Any],
+        *,
+        method: str = "POST",
+        query: bytes = b"",
+    ) -> None:
         self._app = app
         self._scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
-            "method": "POST",
+            "method": method,
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query,
             "headers": [],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 2),

@@ -75,7 +75,7 @@ FIELDS = [
     ({"prompt": "a", "context_overflow": "x"}, "'context_overflow'", "'stop', 'shift' or 'error'"),
     ({"prompt": "a", "logprobs": "x"}, "'logprobs'", "a whole number"),
     ({"prompt": "a", "top_p": 1e39}, "'top_p'", "a number"),
-    ({"prompt": "a", "lora": [{"id": 0, "scale": 1}]}, "'lora'", "scale"),
+    ({"prompt": "a", "lora": [{"id": 0, "scale": 1}]}, "'lora'", "no adapter 0"),
     ({"prompt": "a", "json_schema": {}}, "'json_schema'", "{}"),
     ({"prompt": "a", "t_max_predict_ms": -5}, "'t_max_predict_ms'", "-5"),
     ({"prompt": "a", "post_sampling_probs": 1}, "'post_sampling_probs'", "1"),

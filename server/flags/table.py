@@ -1,0 +1,49 @@
+"""All flags of `pannier serve`, by group."""
+
+from __future__ import annotations
+
+from .context import CONTEXT, PREFIXES, SLOTS, SPECULATION, THREADS
+from .embeddings import ADAPTERS, EMBEDDINGS
+from .flag import Flag
+from .http import ENDPOINTS, HTTP, LIMITS, LOG
+from .model import LOADING, MODEL, PLACEMENT
+from .refused import REFUSED
+from .sampling import ANSWERS, PENALTIES, SAMPLING
+
+Groups = dict[str, tuple[Flag, ...]]
+
+GROUPS: Groups = {
+    "model": MODEL + LOADING,
+    "context": CONTEXT,
+    "threads": THREADS,
+    "slots and queue": SLOTS,
+    "prefixes of prompts": PREFIXES,
+    "speculation": SPECULATION,
+    "embeddings": EMBEDDINGS,
+    "adapters and infill": ADAPTERS,
+    "placement": PLACEMENT,
+    "HTTP": HTTP,
+    "limits": LIMITS,
+    "endpoints": ENDPOINTS,
+    "answers": ANSWERS,
+    "sampling": SAMPLING,
+    "penalties": PENALTIES,
+    "log": LOG,
+    "not here": REFUSED,
+}
+
+CHAT_GROUPS: Groups = {
+    name: GROUPS[name]
+    for name in ("model", "context", "threads", "placement", "sampling", "penalties")
+}
+"""Those that `pannier chat` has too."""
+
+
+def flags_of(groups: Groups) -> tuple[Flag, ...]:
+    """All of them, in order."""
+    return tuple(flag for group in groups.values() for flag in group)
+
+
+def by_name(groups: Groups) -> dict[str, Flag]:
+    """Each flag by each of its names."""
+    return {name: flag for flag in flags_of(groups) for name in flag.all_names}
