@@ -19,8 +19,8 @@ from ..sampling import DEFAULT_SEED, SamplingParams
 from .auth import key_of
 from .choice import Choice, Delta
 from .errors import ApiError
+from .generation import Generation
 from .messages import Output
-from .schemas import Generation
 from .state import Serving, serving
 from .stream import RequestStream
 from .wire import PING, event, json_response

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 
 from .errors import ApiError, shown
+from .requests.base import RequestBody
 from .state import serving
 from .wire import dumps
+
+Body = TypeVar("Body", bound=RequestBody)
+
+
+async def read_body(request: Request, model: type[Body]) -> Body:
+    """The request's body, checked. Raises `ApiError`."""
+    return model.read(await read_object(request), serving(request))
 
 
 async def read_object(request: Request) -> dict[str, Any]:

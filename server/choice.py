@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from ..text import Pieces, TextStream
 from .errors import ApiError
+from .generation import Generation
 from .messages import Output, Timings, TokenLogprob
-from .schemas import Generation
 
 DRIFT_TOKENS = 8
 """So many tokens show where a prompt leaves what the cache holds."""

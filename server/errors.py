@@ -66,6 +66,11 @@ def exceeds_context(n_prompt: int, n_ctx: int) -> ApiError:
     )
 
 
+def wrong(field: str, expected: str, value: Any) -> ApiError:
+    """A value of the wrong type or out of range."""
+    return ApiError(f"Field '{field}': expected {expected}, got {shown(value)}")
+
+
 def not_supported(field: str, value: Any) -> ApiError:
     """A field of llama-server that would be ignored here, so it is refused."""
     return ApiError(f"Field '{field}': {shown(value)} is not supported yet; leave the field out")

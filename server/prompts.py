@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from .errors import ApiError, exceeds_context, not_supported
-from .fields import wrong
+from .errors import ApiError, exceeds_context, not_supported, wrong
 from .state import Serving, Vocabulary
 
 LONG_TEXT = 8192  # characters from which tokenising leaves the event loop

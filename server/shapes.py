@@ -15,8 +15,8 @@ from typing import Any
 from ..sampling import SamplingParams
 from ..text import Pieces
 from .choice import Choice
+from .generation import Generation
 from .messages import Timings, TokenLogprob
-from .schemas import Generation
 
 LETTERS = string.digits + string.ascii_letters
 LOWEST_FLOAT = -3.4028234663852886e38  # JSON has no -inf

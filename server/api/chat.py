@@ -9,12 +9,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ..answer import respond
-from ..body import read_object
+from ..body import read_body
 from ..boundaries import prefixes, token_boundaries
 from ..choice import Choice, Delta
-from ..conversation import Conversation, read_conversation
+from ..conversation import Conversation
+from ..generation import Generation
 from ..prompts import check_length, tokenize
-from ..schemas import Generation, read_generation, refuse_not_yet
+from ..requests.conversation import ChatBody, ConversationBody
 from ..shapes import finish_reason
 from ..state import ChatPrompt, Serving, serving
 from ..wire import json_response
@@ -27,11 +28,11 @@ router = APIRouter()
 @router.post("/chat/completions")
 async def chat_completions(request: Request) -> Response:
     """Answer a conversation."""
-    body = await read_object(request)
+    body = await read_body(request, ChatBody)
     server = serving(request)
-    conversation = _read(body)
+    conversation = body.conversation
     chat = await _apply_template(conversation, server)
-    wanted = read_generation(body, server, chat=True, stops=chat.stops)
+    wanted = body.generation(server, chat.stops)
     prompt = await tokenize(chat.prompt, server.vocabulary)
     check_length(prompt, server.info.n_ctx_slot)
     ends = await _boundaries(conversation, chat.prompt, prompt, server)
@@ -41,13 +42,9 @@ async def chat_completions(request: Request) -> Response:
 @router.post("/apply-template")
 async def apply_template(request: Request) -> Response:
     """The prompt that a conversation becomes."""
-    chat = await _apply_template(_read(await read_object(request)), serving(request))
+    body = await read_body(request, ConversationBody)
+    chat = await _apply_template(body.conversation, serving(request))
     return json_response({"prompt": chat.prompt})
-
-
-def _read(body: dict[str, Any]) -> Conversation:
-    refuse_not_yet(body)
-    return read_conversation(body)
 
 
 async def _boundaries(

@@ -8,10 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ..answer import respond
-from ..body import read_object
+from ..body import read_body
 from ..choice import Choice, Delta
+from ..generation import Generation
 from ..prompts import read_prompts
-from ..schemas import Generation, read_generation
+from ..requests.completion import CompletionBody
 from ..shapes import probs_json, settings_json, timings_json
 from ..state import Serving, serving
 from ..wire import event
@@ -23,10 +24,10 @@ router = APIRouter()
 @router.post("/completions")
 async def completion(request: Request) -> Response:
     """Complete one prompt or several."""
-    body = await read_object(request)
+    body = await read_body(request, CompletionBody)
     server = serving(request)
-    wanted = read_generation(body, server)
-    prompts = await read_prompts(body.get("prompt"), server)
+    wanted = body.generation(server)
+    prompts = await read_prompts(body.prompt, server)
     return await respond(request, wanted, prompts, Native(server, wanted))
 
 

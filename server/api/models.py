@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ..schemas import read_generation
+from ..requests.generation import GenerationBody
 from ..shapes import settings_json
 from ..state import Serving, serving
 from ..wire import json_response
@@ -102,7 +102,7 @@ async def props(request: Request) -> Response:
     return json_response(
         {
             "default_generation_settings": {
-                "params": settings_json(read_generation({}, server), brief=True),
+                "params": settings_json(GenerationBody().generation(server), brief=True),
                 "n_ctx": server.info.n_ctx_slot,
             },
             "total_slots": server.info.n_slots,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..choice import Choice, Delta
-from ..schemas import Generation
+from ..generation import Generation
 from ..shapes import completion_id, probs_json, timings_json, usage_json
 from ..state import Serving
 from ..wire import DONE, dumps, event

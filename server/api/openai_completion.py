@@ -8,11 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ..answer import respond
-from ..body import read_object
+from ..body import read_body
 from ..choice import Choice, Delta
-from ..errors import not_supported
+from ..generation import Generation
 from ..prompts import read_prompts
-from ..schemas import Generation, read_generation
+from ..requests.completion import OpenAICompletionBody
 from ..shapes import finish_reason, usage_json
 from ..state import Serving, serving
 from ..wire import DONE
@@ -24,13 +24,10 @@ router = APIRouter()
 @router.post("/v1/completions")
 async def completions(request: Request) -> Response:
     """Complete one prompt or several."""
-    body = await read_object(request)
-    for name in ("best_of", "suffix"):
-        if body.get(name) not in (None, 1, ""):
-            raise not_supported(name, body[name])
+    body = await read_body(request, OpenAICompletionBody)
     server = serving(request)
-    wanted = read_generation(body, server)
-    prompts = await read_prompts(body.get("prompt"), server)
+    wanted = body.generation(server)
+    prompts = await read_prompts(body.prompt, server)
     return await respond(request, wanted, prompts, Completion(server, wanted))
 
 

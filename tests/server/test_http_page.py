@@ -15,11 +15,11 @@ import pytest
 from fastapi.routing import APIRoute
 
 from pannier.engine import Engine
-from pannier.sampling import DEFAULT_SAMPLERS, SamplingParams
-from pannier.server.api import chat, completion, openai_completion, tokens
 from pannier.server.errors import ApiError
-from pannier.server.fields import INT32_MAX, Number
-from pannier.server.schemas import NOT_YET, SAMPLING_NUMBERS
+from pannier.server.requests.base import RequestBody
+from pannier.server.requests.completion import CompletionBody, OpenAICompletionBody
+from pannier.server.requests.conversation import ChatBody, ConversationBody
+from pannier.server.requests.tokens import DetokenizeBody, TokenizeBody
 
 from .conftest import letters, serving
 from .test_clients import post, request
@@ -27,7 +27,14 @@ from .test_clients import serving as serving_for_real
 
 PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text("utf-8")
 COMPLETIONS = ("/completion", "/v1/completions", "/v1/chat/completions")
-WITH_BODY = (*COMPLETIONS, "/apply-template", "/tokenize", "/detokenize")
+WITH_BODY: dict[str, type[RequestBody]] = {
+    "/completion": CompletionBody,
+    "/v1/completions": OpenAICompletionBody,
+    "/v1/chat/completions": ChatBody,
+    "/apply-template": ConversationBody,
+    "/tokenize": TokenizeBody,
+    "/detokenize": DetokenizeBody,
+}
 
 Row = tuple[list[str], list[str]]
 """The names in a row's first cell, and its other cells."""
@@ -85,95 +92,15 @@ def walk(routes: Any) -> Iterator[Any]:
         yield from walk(below) if below else [route]
 
 
-class Spy(dict[str, Any]):
-    """A request's body that notes which fields it is asked for."""
-
-    def __init__(self, body: dict[str, Any]) -> None:
-        super().__init__(body)
-        self.read: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self.read.add(key)
-        return super().get(key, default)
-
-    def __getitem__(self, key: str) -> Any:
-        self.read.add(key)
-        return super().__getitem__(key)
-
-    def __contains__(self, key: object) -> bool:
-        self.read.add(str(key))
-        return super().__contains__(key)
-
-
-def fields_read(path: str, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The fields that the endpoint asks a body for."""
-    spy = Spy(body)
-
-    async def read_object(request: Any) -> Spy:
-        return spy
-
-    async def run() -> None:
-        async with serving(letters("ok")) as world:
-            answer = await world.http.post(path, json={})
-            assert answer.status_code == 200, answer.text
-
-    for module in (chat, completion, openai_completion, tokens):
-        monkeypatch.setattr(module, "read_object", read_object)
-    asyncio.run(run())
-    return spy.read
-
-
-@pytest.mark.parametrize("path", WITH_BODY)
-def test_fields_are_those_that_the_code_reads(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = {"messages": [{"role": "user", "content": "a"}], "prompt": "a", "content": "a"}
-    read = fields_read(path, body, monkeypatch)
-    read |= fields_read(path, {**body, "logprobs": True}, monkeypatch)
+@pytest.mark.parametrize(("path", "model"), WITH_BODY.items())
+def test_fields_are_those_of_the_models(path: str, model: type[RequestBody]) -> None:
     shown = names(section(f"## POST {path}"), "field")
     shared = section("## Fields of the three completions")
     if path in COMPLETIONS:
         shown |= names(shared, "field") | names(shared, "sampling")
     if path in (*COMPLETIONS, "/apply-template"):
         shown |= names(shared, "not yet")
-    assert shown == read
-
-
-def test_defaults_and_ranges_of_sampling() -> None:
-    defaults = SamplingParams()
-    shown = {
-        name: tuple(cells)
-        for [name], cells in table(section("### Sampling"), "sampling")
-        if name != "dry_base"  # has a rule of its own
-    }
-    assert shown == {
-        spec.name: (range_of(spec), f"`{getattr(defaults, spec.name)}`")
-        for spec in SAMPLING_NUMBERS
-        if spec.name != "dry_base"
-    }
-
-
-def range_of(spec: Number) -> str:
-    if spec.low == float("-inf"):
-        return "any"
-    upper = "up" if spec.high in (float("inf"), INT32_MAX) else f"to {spec.high}"
-    return f"{spec.low} {upper}" + (", clamped" if spec.clamp else "")
-
-
-def test_sampler_names() -> None:
-    [(_, cells)] = [
-        row
-        for row in table(section("## Fields of the three completions"), "field")
-        if row[0] == ["samplers"]
-    ]
-    assert re.findall(r"`(\w+)`", cells[-1]) == list(DEFAULT_SAMPLERS)
-
-
-def test_refused_fields_and_what_passes() -> None:
-    rows = table(section("### Refused"), "not yet")
-    shown = {name: re.findall(r"`([^`]+)`", passes) for row, [passes] in rows for name in row}
-    assert set(shown) == set(NOT_YET)
-    for name, values in shown.items():
-        assert all(NOT_YET[name](json.loads(value)) for value in values), name
-        assert not NOT_YET[name]({"type": "anything else"}), name
+    assert shown == set(model.model_json_schema()["properties"])
 
 
 def test_errors() -> None:

@@ -11,21 +11,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from .errors import ApiError
-from .fields import wrong
-from .state import Vocabulary
+from pydantic import PlainValidator, ValidationInfo
+
+from ..state import Vocabulary
+from .types import unexpected
 
 
-def read_logit_bias(value: Any, vocabulary: Vocabulary) -> dict[int, float]:
-    """Token to bias; biases of a token that is named twice add up. Raises `ApiError`."""
+def _read(value: Any, info: ValidationInfo) -> dict[int, float]:
+    """Token to bias; biases of a token that is named twice add up."""
+    vocabulary: Vocabulary = info.context.vocabulary  # type: ignore[union-attr]
     found: dict[int, float] = {}
     for key, bias in _pairs(value):
         amount = _amount(bias)
         for token in _tokens(key, vocabulary):
             found[token] = found.get(token, 0.0) + amount
     return found
+
+
+Bias = float | Literal[False]
+LogitBias = Annotated[
+    dict[int, float],
+    PlainValidator(_read, json_schema_input_type=list[tuple[int | str, Bias]] | dict[str, Bias]),
+]
 
 
 def _pairs(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -35,10 +44,10 @@ def _pairs(value: Any) -> Iterator[tuple[Any, Any]]:
     elif isinstance(value, list):
         for pair in value:
             if not isinstance(pair, list) or len(pair) != 2:
-                raise wrong("logit_bias", "pairs of [token, bias]", pair)
+                raise unexpected("pairs of [token, bias]", pair)
             yield pair[0], pair[1]
     else:
-        raise wrong("logit_bias", "a list of [token, bias] or an object of token: bias", value)
+        raise unexpected("a list of [token, bias] or an object of token: bias", value)
 
 
 def _is_number(key: str) -> bool:
@@ -49,7 +58,7 @@ def _amount(bias: Any) -> float:
     if bias is False:
         return -math.inf
     if isinstance(bias, bool) or not isinstance(bias, (int, float)) or not math.isfinite(bias):
-        raise wrong("logit_bias", "a number or false as bias", bias)
+        raise unexpected("a number or false as bias", bias)
     return float(bias)
 
 
@@ -57,10 +66,7 @@ def _tokens(key: Any, vocabulary: Vocabulary) -> list[int]:
     if isinstance(key, str):
         return vocabulary.tokenize(key, add_special=False, parse_special=False)
     if isinstance(key, bool) or not isinstance(key, int):
-        raise wrong("logit_bias", "a token id or a text", key)
+        raise unexpected("a token id or a text", key)
     if not 0 <= key < vocabulary.n_vocab:
-        raise ApiError(
-            f"Field 'logit_bias': token {key} is not in the vocabulary "
-            f"(0 to {vocabulary.n_vocab - 1})"
-        )
+        raise unexpected(f"tokens of the vocabulary (0 to {vocabulary.n_vocab - 1})", key)
     return [key]

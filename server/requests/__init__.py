@@ -1,0 +1,1 @@
+"""What clients may send: one pydantic model for each request body."""

@@ -1,0 +1,35 @@
+"""Bodies of `/completion` and `/v1/completions`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import PlainValidator
+
+from . import not_yet
+from .generation import GenerationBody
+from .prompt import Prompts
+from .types import whole
+
+
+def _count(value: Any) -> int | float:
+    return int(value) if isinstance(value, bool) else whole(0).read(value)
+
+
+class CompletionBody(GenerationBody):
+    """A prompt and how to go on from it."""
+
+    prompt: Prompts = None
+    """The text to go on from; a list of such lists or of strings is several prompts. Required."""
+    logprobs: Annotated[int, PlainValidator(_count, json_schema_input_type=int | bool)] = 0
+    """Counts where `n_probs` is not given; true is 1."""
+
+    @property
+    def n_alternatives(self) -> int:
+        return self.n_probs if self.given("n_probs") else self.logprobs
+
+
+class OpenAICompletionBody(CompletionBody):
+    """OpenAI's legacy completions."""
+
+    not_yet = not_yet.OPENAI_COMPLETION
