@@ -432,8 +432,12 @@ class Library:
 
     def text(self, function: Any, *args: Any) -> str:
         """Call a function whose last argument hands out text; free the text."""
-        out = c.c_void_p()
+        out = Text()
         self.check(function(*args, c.byref(out)))
+        return self.take(out)
+
+    def take(self, out: c.c_void_p) -> str:
+        """Text that a function handed out; frees it."""
         try:
             return c.string_at(out.value or 0).decode("utf-8", "replace")
         finally:
@@ -474,6 +478,7 @@ def load(path: Path) -> Library:
 
 
 Handle = c.c_void_p
+Text = c.c_void_p
 byref = c.byref
 buffer = c.create_string_buffer
 int32 = c.c_int32
