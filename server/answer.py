@@ -21,6 +21,7 @@ from .auth import key_of
 from .choice import Choice, Delta
 from .errors import ApiError
 from .generation import Generation
+from .message_reader import Reading
 from .messages import Output
 from .state import Serving, serving
 from .stream import RequestStream
@@ -57,8 +58,10 @@ class Run:
         prompts: list[list[int]],
         request: Request,
         boundaries: tuple[int, ...] = (),
+        reading: Reading | None = None,
     ) -> None:
         self.wanted = wanted
+        self._reading = reading
         self.stream: RequestStream = server.client.stream(_owner(request))
         self._key = key_of(request)
         self._boundaries = boundaries
@@ -74,7 +77,7 @@ class Run:
 
     def _submit(self, server: Serving, prompt: list[int], i: int) -> None:
         sampling = own_seed(self.wanted.sampling, i)
-        choice = Choice(len(self._by_id), prompt, self.wanted, server.pieces, server.all_pieces)
+        choice = self._choice(server, prompt)
         id = self.stream.submit(
             prompt,
             sampling,
@@ -89,6 +92,13 @@ class Run:
             key=self._key,
         )
         self._by_id[id] = choice
+
+    def _choice(self, server: Serving, prompt: list[int]) -> Choice:
+        index, reading = len(self._by_id), self._reading
+        if reading is None:
+            return Choice(index, prompt, self.wanted, server.pieces, server.all_pieces)
+        reader = reading.reader(stream=self.wanted.stream)
+        return Choice(index, prompt, self.wanted, reading.pieces, server.all_pieces, reader)
 
     def feed(self, output: Output) -> tuple[Choice, Delta]:
         """One output into its choice; a choice that ends itself is cancelled on the engine."""
@@ -112,10 +122,11 @@ async def respond(
     prompts: list[list[int]],
     format: Format,
     boundaries: tuple[int, ...] = (),
+    reading: Reading | None = None,
 ) -> Response:
     """Run the prompts. `boundaries` are lengths of the prompt from which the next one is likely
-    to go on. Raises `ApiError` and `ServerError`."""
-    run = Run(serving(request), wanted, prompts, request, boundaries)
+    to go on; `reading` makes messages of the answers. Raises `ApiError` and `ServerError`."""
+    run = Run(serving(request), wanted, prompts, request, boundaries, reading)
     if wanted.stream:
         return EventStream(run, format)
     async with watched(request.receive, run.stream):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ..chat import ChatMessage, MessageDelta
 from ..text import Pieces, TextStream
 from .errors import ApiError
 from .generation import Generation
+from .message_reader import MessageReader
 from .messages import Output, Timings, TokenLogprob
 
 DRIFT_TOKENS = 8
@@ -22,11 +24,13 @@ class Delta:
     text: str
     tokens: list[int]
     probs: list[TokenLogprob]
+    message: list[MessageDelta] = field(default_factory=list)
+    """The text as a chat's message has it; then `text` is not for showing."""
 
     @property
     def empty(self) -> bool:
         """Nothing to show yet."""
-        return not (self.text or self.probs)
+        return not (self.text or self.probs or self.message)
 
 
 class Choice:
@@ -39,13 +43,17 @@ class Choice:
         wanted: Generation,
         pieces: Pieces,
         all_pieces: Pieces,
+        reader: MessageReader | None = None,
     ) -> None:
+        """`reader` makes a message of the text, which then has surrogate escapes."""
         self.index = index
         self.prompt = prompt
         self.wanted = wanted
         self._pieces = pieces
         self._all_pieces = all_pieces
-        self._text = TextStream(pieces, wanted.stops)
+        self._reader = reader
+        errors = "replace" if reader is None else "surrogateescape"
+        self._text = TextStream(pieces, wanted.stops, errors)
         self._shown: list[str] = []
         self._held_tokens: list[int] = []
         self._probs: list[tuple[int, TokenLogprob]] = []
@@ -73,7 +81,12 @@ class Choice:
         if output.finish is not None:
             text += self._text.flush()
         self._finish(output)
-        return self._delta(text, output)
+        delta = self._delta(text, output)
+        if self._reader is not None:
+            delta.message = self._reader.push(output.tokens, text)
+            delta.message += self._reader.finish() if self.finished else []
+            delta.text = ""
+        return delta
 
     def _push(self, output: Output) -> str:
         """The text that these tokens set free. Guesses that came true may go beyond a stop string:
@@ -87,6 +100,17 @@ class Choice:
                 output.tokens, output.logprobs = output.tokens[:n], output.logprobs[:n]
                 break
         return text
+
+    @property
+    def message(self) -> ChatMessage:
+        """The whole text as a chat's message."""
+        assert self._reader is not None
+        return self._reader.message
+
+    @property
+    def has_tool_calls(self) -> bool:
+        """The message calls tools."""
+        return self._reader is not None and self._reader.has_tool_calls
 
     @property
     def text(self) -> str:

@@ -38,6 +38,7 @@ def read_settings(args: argparse.Namespace) -> ServerSettings:
     """The HTTP side's settings."""
     from importlib.metadata import version
 
+    from .chat_flags import read_chat
     from .state import ServerSettings
 
     return ServerSettings(
@@ -46,6 +47,7 @@ def read_settings(args: argparse.Namespace) -> ServerSettings:
         api_keys=(*args.api_key, *args.api_key_file),
         hang_timeout_s=args.hang_timeout,
         overflow="shift" if args.context_shift else "stop",
+        chat=read_chat(args),
         build_info=f"pannier-{version('pannier')}",
     )
 
@@ -62,5 +64,7 @@ def run(config: EngineConfig, settings: ServerSettings, engine: Engine, listener
     with EngineStarter(config) as start_engine:
         _ffi.load(engine.library)
         with Model(config.model, vocab_only=True, devices=("none",)) as vocabulary:
+            if settings.chat.template:
+                vocabulary.set_chat_template(settings.chat.template)
             gc.freeze()  # what is there now stays: looking through it again and again is time lost
             uvloop.run(serve(start_engine, vocabulary, settings, listener))

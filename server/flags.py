@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from ..placement import ExpertsOn
+from .chat_flags import add_chat
 from .config import EngineConfig
 from .flag_values import (
     at_least,
@@ -46,6 +47,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     _add_prefixes(parser.add_argument_group("prefixes of prompts"))
     _add_speculation(parser.add_argument_group("speculation"))
     add_placement(parser.add_argument_group("placement"))
+    add_chat(parser.add_argument_group("chat"))
     _add_http(parser.add_argument_group("HTTP"))
 
 

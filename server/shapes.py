@@ -93,7 +93,9 @@ def usage_json(choices: Sequence[Choice], n_per_prompt: int) -> dict[str, Any]:
 
 def finish_reason(choice: Choice) -> str:
     """OpenAI's word for why an answer ended."""
-    return "length" if choice.stop_type == "limit" else "stop"
+    if choice.stop_type == "limit":
+        return "length"
+    return "tool_calls" if choice.has_tool_calls else "stop"
 
 
 def settings_json(wanted: Generation, *, brief: bool = False) -> dict[str, Any]:

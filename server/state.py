@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from fastapi import Request
 
+from ..chat import ChatFacts, ChatParser, ChatPrompt
 from ..sampling import SamplingParams
 from ..text import Pieces
 from .client import EngineClient
 from .messages import Overflow, Ready
-
-
-class ChatPrompt(Protocol):
-    """A conversation as the model's template writes it."""
-
-    @property
-    def prompt(self) -> str:
-        """The text to tokenise."""
-        ...
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """Strings that end the answer, as the template's format asks."""
-        ...
 
 
 class Vocabulary(Protocol):
@@ -39,14 +27,14 @@ class Vocabulary(Protocol):
         """The bytes of one token."""
         ...
 
-    def apply_chat_template(
-        self,
-        messages: list[dict[str, Any]],
-        *,
-        add_generation_prompt: bool = True,
-        chat_template_kwargs: dict[str, Any] | None = None,
-    ) -> ChatPrompt:
-        """The prompt of a conversation. Raises `ChatError`."""
+    def render_chat(self, request: dict[str, Any]) -> tuple[ChatPrompt, ChatParser | None]:
+        """A conversation as the model's template writes it, and the parser of its answer; None:
+        the answer is text. Raises `ChatError` and `ArgumentError`."""
+        ...
+
+    @property
+    def chat_facts(self) -> ChatFacts:
+        """What the template can do."""
         ...
 
     @property
@@ -91,6 +79,26 @@ class Vocabulary(Protocol):
 
 
 @dataclass(frozen=True)
+class ChatSettings:
+    """How conversations become prompts, and answers messages, unless a request says otherwise."""
+
+    template: str = ""
+    """In place of the model's own."""
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    use_jinja: bool = True
+    reasoning: Literal["on", "off", "auto"] = "auto"
+    """Whether models think; auto: if the template knows how."""
+    reasoning_format: str = "deepseek"
+    reasoning_budget: int = -1
+    """Most tokens of reasoning; -1: any number."""
+    reasoning_budget_message: str = ""
+    skip_parsing: bool = False
+    """All of an answer is content."""
+    prefill_assistant: bool = True
+    """A last message of the assistant's is the beginning of the answer."""
+
+
+@dataclass(frozen=True)
 class ServerSettings:
     """What the operator chose for the HTTP side."""
 
@@ -101,6 +109,7 @@ class ServerSettings:
     max_body_bytes: int = 64 << 20
     overflow: Overflow = "stop"
     """For requests that do not say what to do when the context is full."""
+    chat: ChatSettings = ChatSettings()
     build_info: str = ""
     hang_timeout_s: float = 120.0
     """An engine that has work and says nothing for so long is replaced; 0: never. It answers only

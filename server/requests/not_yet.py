@@ -19,7 +19,6 @@ GENERATION: dict[str, tuple[Any, ...]] = {
     "grammar_lazy": (False,),
     "grammar_triggers": ([],),
     "preserved_tokens": ([],),
-    "reasoning_format": ("none", "auto"),
     "reasoning_control": (False,),
     "reasoning_budget_tokens": (-1,),
     "thinking_budget_tokens": (-1,),
@@ -30,5 +29,19 @@ GENERATION: dict[str, tuple[Any, ...]] = {
     "functions": ([],),
     "multimodal_data": ([],),
 }
-CHAT: dict[str, tuple[Any, ...]] = {**GENERATION, "tool_choice": ("auto", "none")}
+THERE = (
+    "json_schema",
+    "grammar_lazy",  # these three are the template's to say
+    "grammar_triggers",
+    "preserved_tokens",
+    "reasoning_format",
+    "reasoning_budget_tokens",
+    "thinking_budget_tokens",
+    "continue_final_message",
+    "echo",
+    "response_format",
+    "tools",
+)
+"""Fields that a conversation has."""
+CHAT = {name: passes for name, passes in GENERATION.items() if name not in THERE}
 OPENAI_COMPLETION: dict[str, tuple[Any, ...]] = {**GENERATION, "best_of": (1,), "suffix": ("",)}
