@@ -87,8 +87,8 @@ async def stricken(client: EngineClient, number: signal.Signals) -> None:
     assert client.info is not None
     pid = client.info.facts["pid"]
     with client.stream() as stream:
-        stream.submit(prompt(0), GREEDY, max_tokens=N_TOKENS)
-        for _ in range(5):
+        stream.submit(prompt(0), GREEDY, max_tokens=4 * N_TOKENS)
+        for _ in range(2):  # tokens of quick steps come together
             await stream.take()
         os.kill(pid, number)
         async for _ in stream:
