@@ -47,6 +47,10 @@ class Format(Protocol):
         """Everything in one body."""
         ...
 
+    def failure(self, error: ApiError) -> bytes:
+        """The end of a stream that fails after its first event."""
+        return event({"error": error.body()})
+
 
 class Run:
     """The choices of one HTTP request and the engine's stream for them."""
@@ -207,7 +211,7 @@ class EventStream(Response):
         except ApiError as error:
             if not self._started:
                 raise
-            end = event({"error": error.body()})
+            end = self._format.failure(error)
         await self._write(send, end, more=False)
 
     def _encode(self, outputs: list[Output]) -> bytes:

@@ -7,7 +7,17 @@ from typing import Any
 from fastapi import FastAPI
 
 from ..text import Pieces
-from .api import chat, completion, models, openai_completion, reports, tokens
+from .api import (
+    anthropic,
+    chat,
+    completion,
+    input_tokens,
+    models,
+    openai_completion,
+    openai_responses,
+    reports,
+    tokens,
+)
 from .auth import ApiKeys
 from .client import EngineClient
 from .defaults import sampling_of
@@ -20,6 +30,9 @@ ROUTERS = (
     completion.router,
     openai_completion.router,
     chat.router,
+    openai_responses.router,
+    anthropic.router,
+    input_tokens.router,
     tokens.router,
     reports.router,
 )

@@ -22,9 +22,14 @@ LETTERS = string.digits + string.ascii_letters
 LOWEST_FLOAT = -3.4028234663852886e38  # JSON has no -inf
 
 
+def new_id(prefix: str) -> str:
+    """An id as llama-server draws them."""
+    return prefix + "".join(secrets.choice(LETTERS) for _ in range(32))
+
+
 def completion_id() -> str:
     """A new id of an answer."""
-    return "chatcmpl-" + "".join(secrets.choice(LETTERS) for _ in range(32))
+    return new_id("chatcmpl-")
 
 
 def timings_json(timings: Timings) -> dict[str, Any]:

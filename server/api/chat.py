@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ...chat import ChatMessage, MessageDelta, ToolCall
+from ..answer import Format
 from ..body import read_body
 from ..chat_task import chat_task, render
 from ..choice import Choice, Delta
@@ -65,7 +66,7 @@ async def apply_template(request: Request) -> Response:
     return json_response({"prompt": chat.prompt})
 
 
-class Chat:
+class Chat(Format):
     """Shapes of OpenAI's chat completions."""
 
     def __init__(self, server: Serving, wanted: Generation) -> None:

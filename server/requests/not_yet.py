@@ -45,3 +45,11 @@ THERE = (
 """Fields that a conversation has."""
 CHAT = {name: passes for name, passes in GENERATION.items() if name not in THERE}
 OPENAI_COMPLETION: dict[str, tuple[Any, ...]] = {**GENERATION, "best_of": (1,), "suffix": ("",)}
+RESPONSES: dict[str, tuple[Any, ...]] = {
+    "previous_response_id": ("",),
+    "conversation": (),
+    "background": (False,),
+    "n": (1,),
+    "n_cmpl": (1,),
+}
+"""Answers are not kept, and a request has one."""

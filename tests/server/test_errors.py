@@ -167,7 +167,9 @@ def test_prompt_over_the_context(stream: bool) -> None:
     }
 
 
-@pytest.mark.parametrize("path", ["/completion", "/v1/completions", CHAT])
+@pytest.mark.parametrize(
+    "path", ["/completion", "/v1/completions", CHAT, "/v1/responses", "/v1/messages"]
+)
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_engine_refuses(path: str, stream: bool) -> None:
     """Before the first text an error is a response, of a stream too."""
@@ -175,7 +177,8 @@ def test_the_engine_refuses(path: str, stream: bool) -> None:
     def refuse(submit: Submit) -> Output:
         return Output(0, finish="error", error="grammar: expected ')'", status=400)
 
-    body = json.dumps({"prompt": "a", "messages": USER, "stream": stream}).encode()
+    asked = {"prompt": "a"} if "completion" in path else {"input": "a"}
+    body = json.dumps({**asked, "messages": USER, "stream": stream}).encode()
     error = error_of(send(path, body, refuse))
     assert (error["code"], error["message"]) == (400, "grammar: expected ')'")
 
