@@ -32,7 +32,7 @@ def add_chat(group: Any) -> None:
 def _add_template(add: Any) -> None:
     add("--chat-template", default="", metavar="TEXT",
         help="Jinja template in place of the model's, or chatml")  # fmt: skip
-    add("--chat-template-file", type=text_file, default="", metavar="FILE",
+    add("--chat-template-file", type=text_file, metavar="FILE",
         help="file with such a template")  # fmt: skip
     add("--chat-template-kwargs", type=json_object, default={}, metavar="JSON",
         help="variables of the template; those of a request come before them")  # fmt: skip

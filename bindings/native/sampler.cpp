@@ -137,8 +137,12 @@ void check_grammar_size(const std::string & grammar) {
 void check_grammar(const pannier_model & model, const std::string & grammar) {
     check_grammar_size(grammar);
     llama_sampler * parsed = nullptr;
-    if (grammar.compare(0, 1, "%") != 0) {
-        parsed = llama_sampler_init_grammar(model.vocab, grammar.c_str(), "root");
+    try {
+        if (grammar.compare(0, 1, "%") != 0) {
+            parsed = llama_sampler_init_grammar(model.vocab, grammar.c_str(), "root");
+        }
+    } catch (const std::runtime_error & error) {
+        fail(PANNIER_ERROR_ARGUMENT, "the grammar is not taken: %s", error.what());
     }
     if (parsed == nullptr) {
         fail(PANNIER_ERROR_ARGUMENT, "the grammar is not valid GBNF: %s", logged_errors().c_str());
