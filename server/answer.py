@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from fastapi import Request, Response
@@ -158,6 +159,20 @@ async def _close_on_disconnect(receive: Receive, close: Callable[[], None]) -> N
     close()
 
 
+def one_by_one(output: Output) -> Iterator[Output]:
+    """An output as if each of its tokens had come alone: an event of a stream is a token."""
+    tokens, probs = output.tokens, output.logprobs
+    n_alone = len(tokens) if output.finish == "error" else len(tokens) - 1
+    if n_alone > 0:
+        for i in range(n_alone):
+            part = probs[i : i + 1]
+            yield Output(
+                output.id, tokens[i : i + 1], part, timings=output.timings, slot=output.slot
+            )
+        output = replace(output, tokens=tokens[n_alone:], logprobs=probs[n_alone:])
+    yield output
+
+
 class EventStream(Response):
     """Server-sent events: one write for all that a step, or several, brought a client.
 
@@ -199,7 +214,14 @@ class EventStream(Response):
         if not outputs and self._idle:
             return PING
         self._idle = False
-        return b"".join([self._event(*self._run.feed(output)) for output in outputs])
+        return b"".join([event for output in outputs for event in self._events(output)])
+
+    def _events(self, output: Output) -> Iterator[bytes]:
+        for part in one_by_one(output):
+            choice, delta = self._run.feed(part)
+            yield self._event(choice, delta)
+            if choice.finished:  # at a stop string, perhaps before the last token
+                return
 
     def _event(self, choice: Choice, delta: Delta) -> bytes:
         data = b"" if delta.empty else self._format.partial(choice, delta)

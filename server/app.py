@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
 
 from ..text import Pieces
@@ -10,6 +12,7 @@ from .auth import ApiKeys
 from .client import EngineClient
 from .defaults import sampling_of
 from .errors import install
+from .openapi import document, openapi_router
 from .state import ServerSettings, Serving, Vocabulary
 
 ROUTERS = (
@@ -22,10 +25,14 @@ ROUTERS = (
 )
 
 
+def openapi_document() -> dict[str, Any]:
+    """What every app answers at `/openapi.json`."""
+    return document((*ROUTERS, openapi_router(ROUTERS)))
+
+
 def create_app(client: EngineClient, vocabulary: Vocabulary, settings: ServerSettings) -> FastAPI:
     """An application that serves one engine. The caller starts and closes the client."""
-    # no generated documentation: handlers read their bodies themselves, so it would say nothing
-    app = FastAPI(title="pannier", openapi_url=None)
+    app = FastAPI(title="pannier", openapi_url=None)  # FastAPI's would not know what handlers read
     app.state.serving = Serving(
         client=client,
         vocabulary=vocabulary,
@@ -34,7 +41,7 @@ def create_app(client: EngineClient, vocabulary: Vocabulary, settings: ServerSet
         pieces=Pieces(vocabulary),
         all_pieces=Pieces(vocabulary, special=True),
     )
-    for router in ROUTERS:
+    for router in (*ROUTERS, openapi_router(ROUTERS)):
         app.include_router(router)
     if settings.api_keys:
         app.add_middleware(ApiKeys, keys=settings.api_keys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 from .config import EngineConfig
@@ -54,6 +54,8 @@ def read_settings(args: argparse.Namespace) -> ServerSettings:
 
 def run(config: EngineConfig, settings: ServerSettings, engine: Engine, listener: Listener) -> None:
     """Start an engine, load the vocabulary beside it, serve, and end both."""
+    import uvloop
+
     from .. import _ffi
     from ..model import Model
     from .process import EngineStarter
@@ -64,4 +66,5 @@ def run(config: EngineConfig, settings: ServerSettings, engine: Engine, listener
         with Model(config.model, vocab_only=True, devices=("none",)) as vocabulary:
             if settings.chat.template:
                 vocabulary.set_chat_template(settings.chat.template)
-            asyncio.run(serve(start_engine, vocabulary, settings, listener))
+            gc.freeze()  # what is there now stays: looking through it again and again is time lost
+            uvloop.run(serve(start_engine, vocabulary, settings, listener))

@@ -37,6 +37,11 @@ class Plan:
     def n_tokens(self) -> int:
         return sum(chunk.n_tokens for chunk in self.chunks)
 
+    @property
+    def only_decodes(self) -> bool:
+        """No prompt is computed."""
+        return all(chunk.request.is_decoding for chunk in self.chunks)
+
     def leave_out(self, running: Running) -> None:
         """Compute nothing of this request."""
         self.chunks = [chunk for chunk in self.chunks if chunk.request is not running]

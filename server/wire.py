@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+import orjson
 from fastapi import Response
 
 JSON_TYPE = "application/json; charset=utf-8"
 DONE = b"data: [DONE]\n\n"
 PING = b":\n\n"
 
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
 
 def dumps(value: Any) -> bytes:
     """Compact UTF-8 JSON."""
-    return _encoder.encode(value).encode()
+    return orjson.dumps(value)
 
 
 def event(value: Any) -> bytes:

@@ -11,9 +11,13 @@ from ...chat import ChatMessage, MessageDelta, ToolCall
 from ..body import read_body
 from ..chat_task import chat_task, render
 from ..choice import Choice, Delta
+from ..endpoint import describes
 from ..generation import Generation
 from ..requests.chat import ChatBody
 from ..requests.conversation import ConversationBody
+from ..responses.error import ErrorAnswer
+from ..responses.openai import ChatCompletion, ChatCompletionChunk
+from ..responses.tokens import RenderedPrompt
 from ..shapes import finish_reason
 from ..state import Serving, serving
 from ..wire import json_response
@@ -24,16 +28,37 @@ router = APIRouter()
 
 @router.post("/v1/chat/completions")
 @router.post("/chat/completions")
+@describes(
+    answer=ChatCompletion,
+    event=ChatCompletionChunk | ErrorAnswer,
+    body=ChatBody,
+    example={
+        "messages": [{"role": "user", "content": "Hello"}],
+        "max_tokens": 32,
+        "stream": True,
+    },
+)
 async def chat_completions(request: Request) -> Response:
-    """Answer a conversation."""
+    """The next message of a conversation.
+
+    The prompt is made by the model file's own template.
+    """
     server = serving(request)
     task = await chat_task(await read_body(request, ChatBody), server)
     return await task.respond(request, Chat(server, task.wanted))
 
 
 @router.post("/apply-template")
+@describes(
+    answer=RenderedPrompt,
+    body=ConversationBody,
+    example={"messages": [{"role": "user", "content": "Hello"}]},
+)
 async def apply_template(request: Request) -> Response:
-    """The prompt that a conversation becomes."""
+    """The prompt that a conversation becomes.
+
+    The engine is not asked.
+    """
     server = serving(request)
     body = await read_body(request, ConversationBody)
     chat, _ = await render(body.conversation(server), server)

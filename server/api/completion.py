@@ -10,9 +10,12 @@ from fastapi import APIRouter, Request, Response
 from ..answer import respond
 from ..body import read_body
 from ..choice import Choice, Delta
+from ..endpoint import describes
 from ..generation import Generation
 from ..prompts import read_prompts
 from ..requests.completion import CompletionBody
+from ..responses.completion import Completion, CompletionChunk, Selected
+from ..responses.error import ErrorAnswer
 from ..shapes import probs_json, settings_json, timings_json
 from ..state import Serving, serving
 from ..wire import event
@@ -22,8 +25,14 @@ router = APIRouter()
 
 @router.post("/completion")
 @router.post("/completions")
+@describes(
+    answer=Completion | list[Completion] | Selected | list[Selected],
+    event=CompletionChunk | Completion | Selected | ErrorAnswer,
+    body=CompletionBody,
+    example={"prompt": "Once upon a time", "n_predict": 16, "temperature": 0},
+)
 async def completion(request: Request) -> Response:
-    """Complete one prompt or several."""
+    """Text after a prompt, llama-server's form."""
     body = await read_body(request, CompletionBody)
     server = serving(request)
     wanted = body.generation(server)

@@ -6,7 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from ..endpoint import describes
 from ..requests.generation import GenerationBody
+from ..responses.models import MODELS, PROPS, Health, Models, Props
 from ..shapes import settings_json
 from ..state import Serving, serving
 from ..wire import json_response
@@ -28,16 +30,22 @@ VOCABULARY_TYPES = {  # llama.h: llama_vocab_type, by the GGUF's tokenizer.ggml.
 
 @router.get("/health")
 @router.get("/v1/health")
+@describes(answer=Health, example_answer={"status": "ok"})
 async def health(request: Request) -> Response:
-    """Ok, or 503 with why the engine does not answer: it loads, restarts or has ended."""
+    """Whether the engine answers.
+
+    503 with the reason while the model is loaded ("Loading model"), while the engine restarts and
+    after it has ended.
+    """
     serving(request).client.check_alive()
     return json_response({"status": "ok"})
 
 
 @router.get("/v1/models")
 @router.get("/models")
+@describes(answer=Models, example_answer=MODELS)
 async def models(request: Request) -> Response:
-    """The one model, in OpenAI's form and in Ollama's, as llama-server gives both."""
+    """The model that is served, in OpenAI's form and in Ollama's."""
     server = serving(request)
     return json_response({"models": [_ollama(server)], "object": "list", "data": [_openai(server)]})
 
@@ -96,8 +104,9 @@ def _ollama(server: Serving) -> dict[str, Any]:
 
 
 @router.get("/props")
+@describes(answer=Props, example_answer=PROPS)
 async def props(request: Request) -> Response:
-    """The server's facts, with llama-server's names, and the engine's under `engine`."""
+    """Facts and defaults of the server."""
     server = serving(request)
     return json_response(
         {

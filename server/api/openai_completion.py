@@ -10,9 +10,12 @@ from fastapi import APIRouter, Request, Response
 from ..answer import respond
 from ..body import read_body
 from ..choice import Choice, Delta
+from ..endpoint import describes
 from ..generation import Generation
 from ..prompts import read_prompts
 from ..requests.completion import OpenAICompletionBody
+from ..responses.error import ErrorAnswer
+from ..responses.openai import TextCompletion, TextCompletionChunk
 from ..shapes import finish_reason, usage_json
 from ..state import Serving, serving
 from ..wire import DONE
@@ -22,8 +25,14 @@ router = APIRouter()
 
 
 @router.post("/v1/completions")
+@describes(
+    answer=TextCompletion,
+    event=TextCompletionChunk | ErrorAnswer,
+    body=OpenAICompletionBody,
+    example={"prompt": ["One", "Two"], "max_tokens": 8},
+)
 async def completions(request: Request) -> Response:
-    """Complete one prompt or several."""
+    """Text after a prompt, OpenAI's form."""
     body = await read_body(request, OpenAICompletionBody)
     server = serving(request)
     wanted = body.generation(server)

@@ -7,8 +7,10 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 
 from ..body import read_body
+from ..endpoint import describes
 from ..prompts import checked_token, tokenize
 from ..requests.tokens import DetokenizeBody, TokenizeBody
+from ..responses.tokens import Text, Tokens
 from ..state import serving
 from ..wire import json_response
 
@@ -16,8 +18,14 @@ router = APIRouter()
 
 
 @router.post("/tokenize")
+@describes(
+    answer=Tokens,
+    body=TokenizeBody,
+    example={"content": "Hello world", "with_pieces": True},
+    example_answer={"tokens": [{"id": 9906, "piece": "Hello"}, {"id": 1917, "piece": " world"}]},
+)
 async def tokenize_content(request: Request) -> Response:
-    """`content` as tokens, with their pieces if `with_pieces`."""
+    """A text to tokens."""
     body = await read_body(request, TokenizeBody)
     server = serving(request)
     if body.content is None:
@@ -45,8 +53,14 @@ def _piece(piece: bytes) -> str | list[int]:
 
 
 @router.post("/detokenize")
+@describes(
+    answer=Text,
+    body=DetokenizeBody,
+    example={"tokens": [72, 105]},
+    example_answer={"content": "Hi"},
+)
 async def detokenize(request: Request) -> Response:
-    """`tokens` as text."""
+    """Tokens to a text."""
     body = await read_body(request, DetokenizeBody)
     server = serving(request)
     checked = [checked_token(token, server.vocabulary, "tokens") for token in body.tokens]

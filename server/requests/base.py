@@ -7,7 +7,7 @@ as it asks for anything: ignoring it would change the answer in silence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import (
@@ -26,12 +26,16 @@ from ..errors import not_supported
 from ..state import Serving
 from .mistakes import as_api_error
 
+NULL = {"type": "null"}
+
 
 class RequestBody(BaseModel):
     """A JSON object that a client sends. The docstring of a field is its documentation."""
 
     model_config = ConfigDict(strict=True, use_attribute_docstrings=True)
 
+    section: ClassVar[str] = ""
+    """Where the documentation shows the fields of this class, if not with each endpoint."""
     not_yet: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     """Fields that are refused, and the values that ask for nothing."""
 
@@ -64,12 +68,33 @@ class RequestBody(BaseModel):
         """Pydantic's, with the other names of a field, nulls, and what is refused."""
         found = handler.resolve_ref_schema(handler(schema))
         fields = found.setdefault("properties", {})
+        for name, section in cls._sections():
+            fields[name]["x-section"] = section
         for name, field in cls.model_fields.items():
             if isinstance(field.validation_alias, AliasChoices):
                 for other in field.validation_alias.choices[1:]:
-                    fields[other] = {**fields[name], "description": f"Another name of `{name}`."}
+                    fields[other] = {**fields[name], "x-alias-of": name}
         for name, passes in cls.not_yet.items():
-            fields[name] = {"enum": list(passes), "description": "Not supported yet."}
+            fields[name] = {"enum": list(passes), "x-section": "Refused"}
         for name in fields.keys() - set(found.get("required", ())):
-            fields[name] = {"anyOf": [fields[name], {"type": "null"}]}
+            fields[name] = _or_null(fields[name])
         return found
+
+    @classmethod
+    def _sections(cls) -> Iterator[tuple[str, str]]:
+        """Each field that is shown somewhere else, and where."""
+        for part in cls.__mro__:
+            if section := part.__dict__.get("section"):
+                own = part.__annotations__.keys() & cls.model_fields.keys()
+                yield from ((name, section) for name in own)
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:
+        kept = {key: value for key, value in schema.items() if key != "$ref"}
+        return {"anyOf": [{"$ref": schema["$ref"]}, NULL], **kept}
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [*schema["anyOf"], NULL]}
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    return {**schema, "type": [schema["type"], "null"]} if "type" in schema else schema

@@ -64,6 +64,7 @@ def _contents(messages: list[Message]) -> list[Message]:
 class ConversationBody(RequestBody):
     """Messages and what the model's template is told beside them."""
 
+    section = "Conversation"
     not_yet = not_yet.CHAT
 
     messages: Annotated[list[Message], Field(min_length=1), AfterValidator(_contents)]

@@ -23,7 +23,7 @@ def _at_most_slots(n: int, info: ValidationInfo) -> int:
 
 
 class StreamOptions(RequestBody):
-    """What a stream tells beside the text."""
+    """Options of a stream."""
 
     include_usage: bool = False
     """A last chunk with the token counts."""
@@ -32,6 +32,7 @@ class StreamOptions(RequestBody):
 class GenerationBody(SamplingBody):
     """How an answer is made. Where a field has several names, the first that is given counts."""
 
+    section = "Generation"
     not_yet = not_yet.GENERATION
 
     n_predict: Limit = Field(

@@ -26,7 +26,15 @@ ONE = {
     ]
 }
 
-Content = Annotated[Any, WithJsonSchema(TEXT_OR_TOKENS)]
+Content = Annotated[
+    Any, WithJsonSchema({**TEXT_OR_TOKENS, "x-type": "string, list of tokens, list mixing both"})
+]
 Prompts = Annotated[
-    Any, WithJsonSchema({"anyOf": [*ONE["anyOf"], {"type": "array", "items": ONE}]})
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [*ONE["anyOf"], {"type": "array", "items": ONE}],
+            "x-type": "string, list of tokens, list mixing both, list of such",
+        }
+    ),
 ]

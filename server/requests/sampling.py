@@ -53,7 +53,8 @@ Samplers = Annotated[
             "anyOf": [
                 {"type": "array", "items": {"enum": list(DEFAULT_SAMPLERS)}},
                 {"type": "string", "pattern": f"^[{''.join(SAMPLER_CHARS)}]*$"},
-            ]
+            ],
+            "x-type": "list of strings, or a string of llama.cpp's letters",
         }
     ),
 ]
@@ -66,8 +67,10 @@ class SamplingBody(RequestBody):
     """Defaults are llama.cpp's; those of the model file (`general.sampling.*`) come before them,
     and `/props` shows what holds."""
 
+    section = "Sampling"
+
     samplers: Samplers = DEFAULT_SAMPLERS
-    """Samplers in order: names, or one string of llama.cpp's letters."""
+    """Samplers in order, out of these."""
     seed: Seed = -1
     """Where the random numbers start; -1 draws a random one."""
     temperature: Temperature = SamplingParams.temperature

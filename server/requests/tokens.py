@@ -10,7 +10,14 @@ from .base import RequestBody
 from .prompt import Content
 
 TokenIds = Annotated[
-    list[Any], WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 0}})
+    list[Any],
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0},
+            "x-type": "list of whole numbers",
+        }
+    ),
 ]
 
 

@@ -1,88 +1,46 @@
-"""docs/http.md says what the server does: routes, fields, defaults, shapes and examples."""
+"""docs/http.md is what the code says, and the document behind it is whole."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import importlib.util
 import re
-import shlex
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
 
-from pannier.engine import Engine
+from pannier.server.app import openapi_document
+from pannier.server.endpoint import ENDPOINTS, Endpoint
 from pannier.server.errors import ApiError
-from pannier.server.requests.base import RequestBody
-from pannier.server.requests.completion import CompletionBody, OpenAICompletionBody
-from pannier.server.requests.conversation import ChatBody, ConversationBody
-from pannier.server.requests.tokens import DetokenizeBody, TokenizeBody
+from pannier.server.notes import ERRORS
 
 from .conftest import letters, serving
-from .test_clients import post, request
-from .test_clients import serving as serving_for_real
 
-PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text("utf-8")
-COMPLETIONS = ("/completion", "/v1/completions", "/v1/chat/completions")
-WITH_BODY: dict[str, type[RequestBody]] = {
-    "/completion": CompletionBody,
-    "/v1/completions": OpenAICompletionBody,
-    "/v1/chat/completions": ChatBody,
-    "/apply-template": ConversationBody,
-    "/tokenize": TokenizeBody,
-    "/detokenize": DetokenizeBody,
-}
-
-Row = tuple[list[str], list[str]]
-"""The names in a row's first cell, and its other cells."""
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def section(title: str) -> str:
-    """A heading's text, up to the next heading of its depth or above."""
-    depth = title.index(" ")
-    pattern = rf"^{re.escape(title)}\n(.*?)(?=^#{{1,{depth}}} |\Z)"
-    match = re.search(pattern, PAGE, re.MULTILINE | re.DOTALL)
-    assert match, f"docs/http.md has no {title!r}"
-    return match[1]
+def maker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("http_page", DOCS / "http_page.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def table(text: str, head: str) -> list[Row]:
-    """The rows of the table whose first column is called `head`; empty if there is none."""
-    match = re.search(rf"^\| {head} \|.*\n\|[-|]+\|\n((?:\|.*\n)*)", text, re.MULTILINE)
-    lines = match[1].splitlines() if match else []
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
-    return [(re.findall(r"`([^`]+)`", cells[0]), cells[1:]) for cells in rows]
+def test_the_page_is_up_to_date() -> None:
+    assert (DOCS / "http.md").read_text("utf-8") == maker().page(), "run python docs/http_page.py"
 
 
-def names(text: str, head: str) -> set[str]:
-    return {name for row, _ in table(text, head) for name in row}
-
-
-def example(title: str) -> Any:
-    """The JSON in a section."""
-    match = re.search(r"^```json\n(.*?)^```", section(title), re.MULTILINE | re.DOTALL)
-    assert match, f"{title!r} shows no JSON"
-    return json.loads(match[1])
-
-
-# ---------------------------------------------------------------- routes and fields
-
-
-def test_endpoints_are_the_apps_routes() -> None:
-    async def routes() -> set[tuple[str, str]]:
-        async with serving(letters("a")) as world:
-            known = [r for r in walk(world.app.routes) if isinstance(r, APIRoute)]
-        return {(method, route.path) for route in known for method in route.methods}
-
-    shown = set()
-    for [endpoint], [also, _] in table(section("## Endpoints"), "endpoint"):
-        method, path = endpoint.split()
-        shown |= {(method, name) for name in [path, *re.findall(r"`([^`]+)`", also)]}
-        assert f"\n## {endpoint}\n" in PAGE
-    assert shown == asyncio.run(routes())
+def test_links_of_the_page_have_their_headings() -> None:
+    page = maker().page()
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    links = set(re.findall(r"\]\(#([^)]+)\)", page))
+    assert links <= {heading.lower().replace(" ", "-") for heading in headings}
 
 
 def walk(routes: Any) -> Iterator[Any]:
@@ -92,93 +50,76 @@ def walk(routes: Any) -> Iterator[Any]:
         yield from walk(below) if below else [route]
 
 
-@pytest.mark.parametrize(("path", "model"), WITH_BODY.items())
-def test_fields_are_those_of_the_models(path: str, model: type[RequestBody]) -> None:
-    shown = names(section(f"## POST {path}"), "field")
-    shared = section("## Fields of the three completions")
-    if path in COMPLETIONS:
-        shown |= names(shared, "field") | names(shared, "sampling")
-    if path in (*COMPLETIONS, "/apply-template"):
-        shown |= names(shared, "not yet")
-    assert shown == set(model.model_json_schema()["properties"])
+def test_every_route_is_in_the_document() -> None:
+    async def run() -> tuple[Any, set[tuple[str, str]]]:
+        async with serving(letters("a")) as world:
+            known = [r for r in walk(world.app.routes) if isinstance(r, APIRoute)]
+            answer = await world.http.get("/openapi.json")
+            return answer.json(), {(r.path, m.lower()) for r in known for m in r.methods}
+
+    document, routes = asyncio.run(run())
+    assert document == openapi_document()
+    assert {(path, m) for path, methods in document["paths"].items() for m in methods} == routes
 
 
-def test_errors() -> None:
-    shown = re.findall(r"^\| (\d+) \| `(\w+)` \|", section("## Errors"), re.MULTILINE)
+def operations() -> list[Any]:
+    return [
+        pytest.param(operation, id=f"{method} {path}")
+        for path, methods in openapi_document()["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+@pytest.mark.parametrize("operation", operations())
+def test_operations_have_summary_and_example(operation: dict[str, Any]) -> None:
+    assert operation["summary"].endswith(".")
+    media = operation["responses"]["200"]["content"].get("application/json", {})
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    assert "example" in body or "example" in media or operation["operationId"] == "openapi"
+
+
+def test_references_lead_somewhere_and_fields_are_described() -> None:
+    document = openapi_document()
+    schemas = document["components"]["schemas"]
+    assert {ref.rpartition("/")[2] for ref in references(document)} <= schemas.keys()
+    for name, schema in schemas.items():
+        if name.endswith("Body"):
+            for field, inner in schema["properties"].items():
+                assert "description" in inner or inner.get("x-section") == "Refused", (name, field)
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS.values(), ids=[f.__name__ for f in ENDPOINTS])
+def test_examples_fit_their_models(endpoint: Endpoint) -> None:
+    assert (endpoint.body is None) == (endpoint.example is None)
+    if endpoint.body is not None:
+        endpoint.body.model_validate(endpoint.example)
+    if endpoint.example_answer is not None:
+        TypeAdapter(endpoint.answer).validate_python(endpoint.example_answer)
+
+
+def test_a_server_with_keys_shows_its_document_to_those_who_have_one() -> None:
+    async def run() -> list[int]:
+        async with serving(letters("a"), api_keys=("k",)) as world:
+            headers = [{}, {"Authorization": "Bearer k"}]
+            got = [await world.http.get("/openapi.json", headers=h) for h in headers]
+            return [answer.status_code for answer in got]
+
+    assert asyncio.run(run()) == [401, 200]
+
+
+def test_the_table_of_errors() -> None:
+    shown = re.findall(r"^\| (\d+) \| `(\w+)` \|", ERRORS, re.MULTILINE)
     assert len(shown) == 8
     for status, type in shown:
         if type != "exceed_context_size_error":
             assert ApiError("", status=int(status)).type == type
-    assert example("## Errors")["error"].keys() == ApiError("").body().keys()
-
-
-# ---------------------------------------------------------------- answers
-
-
-@pytest.mark.parametrize("path", ["/completion", "/v1/completions"])
-def test_fields_of_answers(path: str) -> None:
-    async def run() -> Any:
-        async with serving(letters("ok")) as world:
-            return (await world.http.post(path, json={"prompt": "a", "n_probs": 1})).json()
-
-    assert set(asyncio.run(run())) == names(section(f"## POST {path}"), "response")
-
-
-def test_props_are_named() -> None:
-    async def run() -> Any:
-        async with serving(letters("ok")) as world:
-            return (await world.http.get("/props")).json()
-
-    named = set(re.findall(r"`(\w+)`", section("## GET /props")))
-    assert named <= set(asyncio.run(run()))
-
-
-def curls() -> list[tuple[str, str, bytes | None]]:
-    """Method, path and body of every example."""
-    found = []
-    for line in re.findall(r"^```sh\n(curl .*)\n```", PAGE, re.MULTILINE):
-        _, address, *data = shlex.split(line)
-        path = address.removeprefix("http://127.0.0.1:9931")
-        body = data[1].encode() if data else None
-        found.append(("POST" if data else "GET", path, body))
-    return found
-
-
-def test_each_endpoint_has_an_example() -> None:
-    endpoints = names(section("## Endpoints"), "endpoint")
-    assert {f"{method} {path}" for method, path, _ in curls()} == endpoints
-
-
-@pytest.mark.engine
-def test_examples_and_reports_of_a_real_server(cpu_engine: Engine) -> None:
-    """Every curl gets an answer; `/memory` and `/slots` have the fields that the page shows."""
-
-    async def reports(server: Any) -> tuple[Any, Any]:
-        async with post(server.port, "/completion", request([5, 6, 7], 3000)) as reader:
-            await reader.readuntil(b"data: ")
-            memory = await asyncio.to_thread(server.get, "/memory")
-            return memory, await asyncio.to_thread(server.get, "/slots")
-
-    with serving_for_real(cpu_engine, "-c", "4096", "-np", "2", "-t", "1") as server:
-        for _, path, body in curls():
-            url = f"http://127.0.0.1:{server.port}{path}"
-            with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as answer:
-                assert answer.status == 200
-                assert answer.read()
-        memory, slots = asyncio.run(reports(server))
-    memory["clients"] = [row for row in memory["clients"] if row["id"] is not None]
-    shown = example("## GET /memory")
-    allocated = shown.pop("allocated"), memory.pop("allocated")
-    assert all(sum(row.values()) == shown["total_bytes"] for row in allocated[:1])
-    assert sum(allocated[1].values()) == memory["total_bytes"]
-    assert keys(memory) == keys(shown)
-    assert keys(slots) == keys(example("## GET /slots"))
-    rows = names(section("## GET /memory"), "row")
-    assert rows == {*memory, "allocated"}
-
-
-def keys(value: Any) -> Any:
-    """A JSON value's fields without their values; lists by their members."""
-    if isinstance(value, dict):
-        return {key: keys(item) for key, item in value.items()}
-    return [keys(item) for item in value] if isinstance(value, list) else None

@@ -34,6 +34,7 @@ MODELS = {
     "attention": "llama/model-f32.gguf",
     "experts": "qwen3moe/model-f32.gguf",
     "sliding window": "gemma3/model-f32.gguf",
+    "recurrent": "mamba2/model-f32.gguf",
     "hybrid": "qwen3next/model-f32.gguf",
     "hybrid with rollback": "qwen35moe-rollback.gguf",
 }

@@ -28,6 +28,7 @@ from .test_clients import TINY, completion, request, serving, streamed_tokens
 
 N_SLOTS = 5
 N_TOKENS = 150
+NOISE = 1e-3
 
 pytestmark = pytest.mark.engine
 
@@ -59,7 +60,7 @@ async def run(
     client: EngineClient, number: int, sampling: SamplingParams, *, whole: bool = False
 ) -> list[Output]:
     with client.stream() as stream:
-        stream.submit(prompt(number), sampling, max_tokens=N_TOKENS, n_probs=1, whole=whole)
+        stream.submit(prompt(number), sampling, max_tokens=N_TOKENS, n_probs=2, whole=whole)
         return [output async for output in stream]
 
 
@@ -71,13 +72,23 @@ def tokens(outputs: list[Output]) -> list[int]:
     return got
 
 
+def assert_same(got: list[Output], expected: list[Output]) -> None:
+    """Equal tokens, at least up to where the best two are as likely but for rounding: what an
+    engine computed token by token, the next one computes as a prompt."""
+    for n, (mine, other) in enumerate(zip(tokens(got), tokens(expected), strict=True)):
+        if mine != other:
+            best, second = [row for output in expected for row in output.logprobs][n].top
+            assert best[1] - second[1] < NOISE, f"token {n}: {mine} in place of {other}"
+            return
+
+
 async def stricken(client: EngineClient, number: signal.Signals) -> None:
     """Send the engine a signal once it has sent the first tokens of a stream of its own."""
     assert client.info is not None
     pid = client.info.facts["pid"]
     with client.stream() as stream:
-        stream.submit(prompt(0), GREEDY, max_tokens=N_TOKENS)
-        for _ in range(5):
+        stream.submit(prompt(0), GREEDY, max_tokens=4 * N_TOKENS)
+        for _ in range(2):  # tokens of quick steps come together
             await stream.take()
         os.kill(pid, number)
         async for _ in stream:
@@ -89,7 +100,7 @@ async def stricken(client: EngineClient, number: signal.Signals) -> None:
 def test_requests_survive_their_engine(number: signal.Signals, cpu_engine: Engine) -> None:
     """Those that run beside the stricken one, and two more that wait for a slot."""
 
-    async def all_of_them(client: EngineClient) -> list[list[int]]:
+    async def all_of_them(client: EngineClient) -> list[list[Output]]:
         work = [
             run(client, 1, GREEDY),
             run(client, 2, SEEDED),
@@ -98,14 +109,15 @@ def test_requests_survive_their_engine(number: signal.Signals, cpu_engine: Engin
             run(client, 5, GREEDY),
             run(client, 6, SEEDED),
         ]
-        return [tokens(outputs) for outputs in await asyncio.gather(*work)]
+        return await asyncio.gather(*work)
 
     async def main() -> None:
         hang_timeout_s = 4 if number == signal.SIGSTOP else 0
         async with started(cpu_engine, hang_timeout_s) as client:
             expected = await all_of_them(client)
             _, got = await asyncio.gather(stricken(client, number), all_of_them(client))
-            assert got == expected
+            for mine, other in zip(got, expected, strict=True):
+                assert_same(mine, other)
             assert not client.is_busy
 
     asyncio.run(main())
