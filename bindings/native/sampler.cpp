@@ -230,7 +230,11 @@ sequence_sampler make_sampler(const pannier_context & ctx, const pannier_sampler
         sampler.chain.reset(common_sampler_init(ctx.model->model, chain));
     } catch (const std::bad_alloc &) {
         throw;
-    } catch (const std::exception & error) { // the grammar does not go with the generation prompt
+    } catch (const std::exception & error) {
+        if (!chain.grammar.empty() && !chain.generation_prompt.empty()) { // llama.cpp gives no reason
+            fail(PANNIER_ERROR_ARGUMENT, "the grammar does not fit how the prompt begins the answer: %.200s",
+                 chain.generation_prompt.c_str());
+        }
         fail(PANNIER_ERROR_ARGUMENT, "the sampler cannot be made: %s", error.what());
     }
     if (!sampler.chain) {

@@ -50,7 +50,7 @@ def test_facts(thinker: Model) -> None:
     assert "<tool_call>" in facts.source
     thinker.set_chat_template("chatml")
     assert not thinker.chat_facts.supports_thinking
-    with pytest.raises(ChatError, match="Expected"):
+    with pytest.raises(ChatError, match="Unexpected token"):
         thinker.set_chat_template("{% if %}")
     assert not thinker.chat_facts.supports_thinking, "the template before stays"
 
@@ -92,7 +92,7 @@ def test_content_that_nothing_can_end_is_plain(thinker: Model) -> None:
 
 def test_bytes_that_are_no_text(thinker: Model) -> None:
     _, parser = render(thinker)
-    assert parser.parse(b"a\xff\xc3b", last=True).message == ChatMessage("a\ufffdb")
+    assert parser.parse(b"a\xff\xc3b", last=True).message == ChatMessage("a\ufffd\ufffdb")
 
 
 def test_a_message_goes_on(thinker: Model) -> None:
@@ -219,5 +219,5 @@ def test_deep_arguments_and_requests(thinker: Model) -> None:
 
 def test_a_pattern_that_no_grammar_knows_is_any_string(pannier: Any, capfd: Any) -> None:
     lookahead = schema_to_grammar({"type": "string", "pattern": "^(?=a)b$"})
-    assert lookahead == schema_to_grammar({"type": "string"})
+    assert "root ::= string" in lookahead
     assert capfd.readouterr().err == ""
