@@ -17,6 +17,7 @@ from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from ..sampling import DEFAULT_SEED, SamplingParams
+from ..text import Pieces
 from .auth import key_of
 from .choice import Choice, Delta
 from .errors import ApiError
@@ -100,7 +101,8 @@ class Run:
     def _choice(self, server: Serving, prompt: list[int]) -> Choice:
         index, reading = len(self._by_id), self._reading
         if reading is None:
-            return Choice(index, prompt, self.wanted, server.pieces, server.all_pieces)
+            pieces = pieces_of(server, self.wanted.preserved)
+            return Choice(index, prompt, self.wanted, pieces, server.all_pieces)
         reader = reading.reader(stream=self.wanted.stream)
         return Choice(index, prompt, self.wanted, reading.pieces, server.all_pieces, reader)
 
@@ -111,6 +113,11 @@ class Run:
         if choice.finished:
             self.stream.cancel(output.id)
         return choice, delta
+
+
+def pieces_of(server: Serving, preserved: frozenset[int]) -> Pieces:
+    """How the text of an answer spells tokens."""
+    return Pieces(server.vocabulary, spelled=preserved) if preserved else server.pieces
 
 
 def own_seed(sampling: SamplingParams, i: int) -> SamplingParams:

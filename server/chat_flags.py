@@ -32,15 +32,15 @@ def add_chat(group: Any) -> None:
 def _add_template(add: Any) -> None:
     add("--chat-template", default="", metavar="TEXT",
         help="Jinja template in place of the model's, or chatml")  # fmt: skip
-    add("--chat-template-file", type=text_file, default="", metavar="FILE",
+    add("--chat-template-file", type=text_file, metavar="FILE",
         help="file with such a template")  # fmt: skip
     add("--chat-template-kwargs", type=json_object, default={}, metavar="JSON",
-        help="variables of the template, as an object; those of a request come before them")  # fmt: skip
+        help="variables of the template; those of a request come before them")  # fmt: skip
     add("--jinja", action=BOTH, default=True,
         help="run the template; without, one of llama.cpp's own that looks like it, and no tools "
         "(default: --jinja)")  # fmt: skip
     add("--skip-chat-parsing", action=BOTH, default=False,
-        help="leave an answer as it is: all of it is content (default: --no-skip-chat-parsing)")  # fmt: skip
+        help="all of an answer is content, as it is (default: --no-skip-chat-parsing)")  # fmt: skip
     add("--prefill-assistant", action=BOTH, default=True,
         help="if the last message is the assistant's, the answer goes on with it "
         "(default: --prefill-assistant)")  # fmt: skip
@@ -53,7 +53,7 @@ def _add_reasoning(add: Any) -> None:
         help="where reasoning goes: none leaves it in the content, the others put it in "
         "reasoning_content (default: auto)")  # fmt: skip
     add("--reasoning-effort", default="default", metavar="LEVEL",
-        help="a variable of the template, such as low or high; default: the template's own")  # fmt: skip
+        help="how much to reason, where the template knows, such as low or high")  # fmt: skip
     add("--reasoning-preserve", action=BOTH, default=None,
         help="whether templates that can keep the reasoning of earlier messages do so "
         "(default: the template's own)")  # fmt: skip

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from fastapi import Request, Response
 
 from ..chat import ChatParser, ChatPrompt
-from ..text import Pieces
-from .answer import Format, respond
+from .answer import Format, pieces_of, respond
 from .boundaries import prefixes, token_boundaries
 from .conversation import Conversation
 from .generation import Generation
@@ -47,7 +46,7 @@ async def chat_task(body: ChatBody, server: Serving) -> ChatTask:
     prompt = await tokenize(chat.prompt, server.vocabulary)
     check_length(prompt, server.info.n_ctx_slot)
     ends = await _boundaries(conversation, chat.prompt, prompt, server)
-    return ChatTask(prompt, wanted, ends, Reading(parser, _pieces(chat, server)))
+    return ChatTask(prompt, wanted, ends, Reading(parser, pieces_of(server, chat.preserved_tokens)))
 
 
 async def render(
@@ -56,12 +55,6 @@ async def render(
     """The prompt and the parser of the answer."""
     # A template is a program: a long conversation must not stall the other clients.
     return await asyncio.to_thread(server.vocabulary.render_chat, conversation.request)
-
-
-def _pieces(chat: ChatPrompt, server: Serving) -> Pieces:
-    if not chat.preserved_tokens:
-        return server.pieces
-    return Pieces(server.vocabulary, spelled=chat.preserved_tokens)
 
 
 async def _boundaries(

@@ -8,6 +8,7 @@ is not in the format that the template promised becomes content as it is.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -16,6 +17,11 @@ from ..errors import ChatError
 from ..text import Pieces
 
 log = logging.getLogger("pannier.server")
+
+SHORT_S = 0.0005
+REST = 10
+"""A stream rests so many times as long as a parse took, unless that was short: all parses of a long
+answer together would take the time of a square."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class MessageReader:
         self._shown: list[str] | None = []  # the same, as deltas; None: some are not content
         self._unread: list[str] = []  # what the parser has not seen
         self._message: ChatMessage | None = None
+        self._rests_until_s = 0.0
         self.has_tool_calls = False
 
     def push(self, tokens: list[int], text: str) -> list[MessageDelta]:
@@ -61,6 +68,8 @@ class MessageReader:
             return []
         if self._plain:
             return [MessageDelta(content=clean(text))]
+        if time.perf_counter() < self._rests_until_s:
+            return []
         return self._deltas(self._parse(last=False))
 
     def finish(self) -> list[MessageDelta]:
@@ -87,6 +96,7 @@ class MessageReader:
         if self._parser is None:
             return None
         data = "".join(self._unread).encode("utf-8", "surrogateescape")
+        begin_s = time.perf_counter()
         try:
             parsed = self._parser.parse(data, self._take_starts(len(data)), last=last)
         except ChatError as error:
@@ -94,6 +104,9 @@ class MessageReader:
             self._parser.close()
             self._parser, self._plain = None, True
             return None
+        end_s = time.perf_counter()
+        if end_s - begin_s > SHORT_S:
+            self._rests_until_s = end_s + REST * (end_s - begin_s)
         self._unread.clear()
         self._plain = parsed.plain
         if last:

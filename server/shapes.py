@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..sampling import SamplingParams
+from ..sampling import GrammarTrigger, SamplingParams
 from ..text import Pieces
 from .choice import Choice
 from .generation import Generation
@@ -156,7 +156,15 @@ def _sampling_json(sampling: SamplingParams) -> dict[str, Any]:
             for token, bias in sampling.logit_bias.items()
         ],
         "grammar": sampling.grammar,
+        "grammar_lazy": sampling.grammar_lazy,
+        "grammar_triggers": [_trigger_json(trigger) for trigger in sampling.grammar_triggers],
+        "generation_prompt": sampling.generation_prompt,
     }
+
+
+def _trigger_json(trigger: GrammarTrigger) -> dict[str, Any]:
+    shape: dict[str, Any] = {"type": trigger.type, "value": trigger.value}
+    return shape if trigger.token < 0 else {**shape, "token": trigger.token}
 
 
 def _limits_json(wanted: Generation) -> dict[str, Any]:
@@ -175,13 +183,10 @@ def _limits_json(wanted: Generation) -> dict[str, Any]:
         "adaptive_decay": 0.9,
         "n_keep": wanted.n_keep,
         "n_discard": 0,
-        "grammar_lazy": False,
-        "grammar_triggers": [],
-        "preserved_tokens": [],
+        "preserved_tokens": sorted(wanted.preserved),
         "chat_format": "Content-only",
         "reasoning_format": "none",
         "reasoning_in_content": False,
-        "generation_prompt": "",
         "speculative.types": "none",
         "post_sampling_probs": False,
         "backend_sampling": False,

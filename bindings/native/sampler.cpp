@@ -137,8 +137,12 @@ void check_grammar_size(const std::string & grammar) {
 void check_grammar(const pannier_model & model, const std::string & grammar) {
     check_grammar_size(grammar);
     llama_sampler * parsed = nullptr;
-    if (grammar.compare(0, 1, "%") != 0) {
-        parsed = llama_sampler_init_grammar(model.vocab, grammar.c_str(), "root");
+    try {
+        if (grammar.compare(0, 1, "%") != 0) {
+            parsed = llama_sampler_init_grammar(model.vocab, grammar.c_str(), "root");
+        }
+    } catch (const std::runtime_error & error) {
+        fail(PANNIER_ERROR_ARGUMENT, "the grammar is not taken: %s", error.what());
     }
     if (parsed == nullptr) {
         fail(PANNIER_ERROR_ARGUMENT, "the grammar is not valid GBNF: %s", logged_errors().c_str());
@@ -226,7 +230,11 @@ sequence_sampler make_sampler(const pannier_context & ctx, const pannier_sampler
         sampler.chain.reset(common_sampler_init(ctx.model->model, chain));
     } catch (const std::bad_alloc &) {
         throw;
-    } catch (const std::exception & error) { // the grammar does not go with the generation prompt
+    } catch (const std::exception & error) {
+        if (!chain.grammar.empty() && !chain.generation_prompt.empty()) { // llama.cpp gives no reason
+            fail(PANNIER_ERROR_ARGUMENT, "the grammar does not fit how the prompt begins the answer: %.200s",
+                 chain.generation_prompt.c_str());
+        }
         fail(PANNIER_ERROR_ARGUMENT, "the sampler cannot be made: %s", error.what());
     }
     if (!sampler.chain) {

@@ -12,7 +12,7 @@ namespace pannier {
 namespace {
 
 constexpr int    MAX_NESTING    = 256;
-constexpr int    MAX_DEPTH      = 1000; // of schemas, through references
+constexpr size_t MAX_DEPTH      = 1000; // of schemas, through references
 constexpr size_t MAX_NODES      = 10000;
 constexpr size_t MAX_PATTERNS   = 500;
 constexpr size_t MAX_PATTERN    = 4096; // bytes
@@ -80,10 +80,11 @@ void schema_limits::check(const common_json & schema, const std::string & where)
     this->root  = &schema;
     this->where = where;
     refs.clear();
+    ended.clear();
     visit(schema, 1, 0, 0);
 }
 
-void schema_limits::visit(const common_json & schema, size_t n_copies, size_t n_path, int depth) {
+void schema_limits::visit(const common_json & schema, size_t n_copies, size_t n_path, size_t depth) {
     n_nodes += n_copies;
     if (n_nodes > MAX_NODES || depth > MAX_DEPTH) {
         refuse("has more than " + std::to_string(MAX_NODES) + " parts or nests deeper than " +
@@ -120,7 +121,7 @@ void schema_limits::visit(const common_json & schema, size_t n_copies, size_t n_
     visit_properties(schema, n_copies, n_path, depth);
 }
 
-void schema_limits::visit_all(const common_json & schemas, size_t n_copies, size_t n_path, int depth) {
+void schema_limits::visit_all(const common_json & schemas, size_t n_copies, size_t n_path, size_t depth) {
     if (!schemas.is_array()) {
         visit(schemas, n_copies, n_path, depth);
         return;
@@ -136,7 +137,7 @@ void schema_limits::visit_all(const common_json & schemas, size_t n_copies, size
     }
 }
 
-void schema_limits::visit_properties(const common_json & schema, size_t n_copies, size_t n_path, int depth) {
+void schema_limits::visit_properties(const common_json & schema, size_t n_copies, size_t n_path, size_t depth) {
     const common_json * additional = member(schema, "additionalProperties");
     if (additional != nullptr && additional->is_object()) {
         visit(*additional, n_copies, n_path + 24, depth + 1);
@@ -157,7 +158,7 @@ void schema_limits::visit_properties(const common_json & schema, size_t n_copies
     }
 }
 
-void schema_limits::follow(const std::string & ref, int depth) {
+void schema_limits::follow(const std::string & ref, size_t depth) {
     if (ref.size() > MAX_PATH) {
         refuse("has a reference of more than " + std::to_string(MAX_PATH) + " bytes");
     }
@@ -165,20 +166,27 @@ void schema_limits::follow(const std::string & ref, int depth) {
         return;
     }
     const common_json * target = resolve(*root, ref);
-    std::set<std::string> seen = { ref };
-    for (const common_json * next = target; next != nullptr && next->is_object() && next->contains("$ref");) {
-        const common_json & link = next->at("$ref");
-        if (!link.is_string()) {
-            break;
-        }
-        if (!seen.insert(link.get<std::string>()).second) {
-            refuse("has references that lead only to each other: " + ref);
-        }
-        next = resolve(*root, link.get<std::string>());
-    }
+    check_end(target);
     if (target != nullptr) {
         visit(*target, 1, ref.size(), depth + 1);
     }
+}
+
+// A reference to a reference has to come to something else in the end.
+void schema_limits::check_end(const common_json * target) {
+    std::vector<const common_json *> links;
+    while (target != nullptr && target->is_object() && target->contains("$ref") && ended.count(target) == 0) {
+        const common_json & next = target->at("$ref");
+        if (!next.is_string()) {
+            break;
+        }
+        if (links.size() > MAX_DEPTH) {
+            refuse("has references that lead to each other: " + next.get<std::string>());
+        }
+        links.push_back(target);
+        target = resolve(*root, next.get<std::string>());
+    }
+    ended.insert(links.begin(), links.end());
 }
 
 // llama.cpp reads counts as int and bounds as int64_t, whatever their size.

@@ -18,10 +18,11 @@ public:
     void check(const common_json & schema, const std::string & where);
 
 private:
-    void visit(const common_json & schema, size_t n_copies, size_t n_path, int depth);
-    void visit_all(const common_json & schemas, size_t n_copies, size_t n_path, int depth);
-    void visit_properties(const common_json & schema, size_t n_copies, size_t n_path, int depth);
-    void follow(const std::string & ref, int depth);
+    void visit(const common_json & schema, size_t n_copies, size_t n_path, size_t depth);
+    void visit_all(const common_json & schemas, size_t n_copies, size_t n_path, size_t depth);
+    void visit_properties(const common_json & schema, size_t n_copies, size_t n_path, size_t depth);
+    void follow(const std::string & ref, size_t depth);
+    void check_end(const common_json * target);
     void check_counts(const common_json & schema) const;
 
     [[noreturn]] void refuse(const std::string & why) const;
@@ -29,11 +30,13 @@ private:
     const common_json *   root = nullptr;
     std::string           where;
     std::set<std::string> refs; // of this schema
+
+    std::set<const common_json *> ended; // references of it that lead to something else
     size_t                n_nodes    = 0;
     size_t                n_patterns = 0;
 };
 
-// The text between the quotes names what a schema or a rule is called.
+// Throws PANNIER_ERROR_ARGUMENT for a name that is too long for rules.
 void check_name(const std::string & name, const char * what);
 
 } // namespace pannier

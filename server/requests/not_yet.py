@@ -19,6 +19,7 @@ GENERATION: dict[str, tuple[Any, ...]] = {
     "grammar_lazy": (False,),
     "grammar_triggers": ([],),
     "preserved_tokens": ([],),
+    "reasoning_format": ("none", "auto"),
     "reasoning_control": (False,),
     "reasoning_budget_tokens": (-1,),
     "thinking_budget_tokens": (-1,),
@@ -29,13 +30,17 @@ GENERATION: dict[str, tuple[Any, ...]] = {
     "functions": ([],),
     "multimodal_data": ([],),
 }
-THERE = (
+CONSTRAINT = (
     "json_schema",
-    "grammar_lazy",  # these three are the template's to say
+    "grammar_lazy",
     "grammar_triggers",
     "preserved_tokens",
-    "reasoning_format",
     "reasoning_budget_tokens",
+)
+"""Fields that completions have; in a chat some of them are the template's to say."""
+CONVERSATION = (
+    *CONSTRAINT,
+    "reasoning_format",
     "thinking_budget_tokens",
     "continue_final_message",
     "echo",
@@ -43,8 +48,9 @@ THERE = (
     "tools",
 )
 """Fields that a conversation has."""
-CHAT = {name: passes for name, passes in GENERATION.items() if name not in THERE}
-OPENAI_COMPLETION: dict[str, tuple[Any, ...]] = {**GENERATION, "best_of": (1,), "suffix": ("",)}
+COMPLETION = {name: passes for name, passes in GENERATION.items() if name not in CONSTRAINT}
+CHAT = {name: passes for name, passes in GENERATION.items() if name not in CONVERSATION}
+OPENAI_COMPLETION = {**COMPLETION, "best_of": (1,), "suffix": ("",)}
 RESPONSES: dict[str, tuple[Any, ...]] = {
     "previous_response_id": ("",),
     "conversation": (),
