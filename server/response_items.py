@@ -35,20 +35,31 @@ class Item(Protocol):
         ...
 
 
-class ReasoningItem:
-    """What the model thought."""
+class TextItem:
+    """What has a text."""
 
     def __init__(self, id: str, text: str = "") -> None:
         self._id = id
         self._pieces = [text] if text else []
 
+    def settle(self, text: str) -> None:
+        """The whole text: an answer that goes on with a message has that before its pieces."""
+        self._pieces = [text] if text else self._pieces
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)
+
+
+class ReasoningItem(TextItem):
+    """What the model thought."""
+
     def shape(self, status: str = "completed") -> dict[str, Any]:
-        parts = [{"type": "reasoning_text", "text": "".join(self._pieces)}]
         return {
             "id": self._id,
             "type": "reasoning",
             "summary": [],
-            "content": parts if self._pieces else [],
+            "content": [{"type": "reasoning_text", "text": self.text}] if self._pieces else [],
             "encrypted_content": "",
             "status": status,
         }
@@ -61,19 +72,15 @@ class ReasoningItem:
         return self._event("delta", "delta", piece)
 
     def end(self) -> list[Event]:
-        return [self._event("done", "text", "".join(self._pieces)), _done(self)]
+        return [self._event("done", "text", self.text), _done(self)]
 
     def _event(self, kind: str, key: str, text: str) -> Event:
         type = f"response.reasoning_text.{kind}"
         return {"type": type, "item_id": self._id, "content_index": 0, key: text}
 
 
-class MessageItem:
+class MessageItem(TextItem):
     """What the model said."""
-
-    def __init__(self, id: str, text: str = "") -> None:
-        self._id = id
-        self._pieces = [text] if text else []
 
     def shape(self, status: str = "completed") -> dict[str, Any]:
         return {
@@ -97,8 +104,7 @@ class MessageItem:
         return [said, {**self._head("content_part.done"), "part": part}, _done(self)]
 
     def _part(self) -> dict[str, Any]:
-        text = "".join(self._pieces)
-        return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
+        return {"type": "output_text", "annotations": [], "logprobs": [], "text": self.text}
 
     def _head(self, kind: str) -> Event:
         return {"type": f"response.{kind}", "item_id": self._id, "content_index": 0}

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ...chat import MessageDelta
+from ...chat import ChatMessage, MessageDelta
 from ..answer import Format
 from ..body import read_body
 from ..chat_task import chat_task
@@ -17,7 +17,7 @@ from ..endpoint import describes
 from ..generation import Generation
 from ..requests.chat import ChatBody
 from ..requests.openai_responses import ResponsesBody
-from ..response_items import CallItem, Event, Item, MessageItem, ReasoningItem, items_of
+from ..response_items import CallItem, Event, Item, MessageItem, ReasoningItem, TextItem, items_of
 from ..responses.error import ErrorAnswer
 from ..responses.openai_responses import ResponseEvent, WholeResponse
 from ..shapes import new_id, timings_json
@@ -73,6 +73,7 @@ class Responses(Format):
 
     def last(self, choice: Choice) -> bytes:
         """The end of every item, and of the response."""
+        self._settle(choice.message)
         ended = [
             event for key in self._items for event in self._numbered(key, self._items[key].end())
         ]
@@ -112,6 +113,13 @@ class Responses(Format):
                 yield from self._numbered(key, self._items[key].begin())
             if piece:
                 yield from self._numbered(key, [self._items[key].grow(piece)])
+
+    def _settle(self, message: ChatMessage) -> None:
+        wholes = {"reasoning": message.reasoning_content, "message": message.content}
+        for key, text in wholes.items():
+            item = self._items.get(key)
+            if isinstance(item, TextItem):
+                item.settle(text)
 
     def _numbered(self, key: str, events: list[Event]) -> Iterator[Event]:
         index = list(self._items).index(key)

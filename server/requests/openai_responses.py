@@ -91,7 +91,7 @@ class ResponsesBody(RequestBody):
     ) -> JsonSchemaValue:
         """Its own fields and the chat's."""
         found = super().__get_pydantic_json_schema__(schema, handler)
-        chat = handler.resolve_ref_schema(handler(ChatBody.__pydantic_core_schema__))
+        chat = ChatBody.__get_pydantic_json_schema__(ChatBody.__pydantic_core_schema__, handler)
         shared = {name: field for name, field in chat["properties"].items() if name != "messages"}
         found["properties"] = {**found["properties"], **shared, **found["properties"]}
         return found
