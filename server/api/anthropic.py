@@ -5,7 +5,6 @@ Source of the shapes: `to_json_anthropic` in llama.cpp's `tools/server/server-ta
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from ...chat import ChatMessage, MessageDelta, ToolCall
 from ..answer import Format
-from ..body import read_body
+from ..body import loads, read_body
 from ..chat_task import chat_task
 from ..choice import Choice, Delta
 from ..endpoint import describes
@@ -167,8 +166,8 @@ def _tool_use(call: ToolCall, input: Any) -> dict[str, Any]:
 
 def _parsed(arguments: str) -> Any:
     try:
-        return json.loads(arguments)
-    except ValueError:
+        return loads(arguments.encode())
+    except ApiError:
         return {}  # the answer ended inside
 
 

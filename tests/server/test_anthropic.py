@@ -15,6 +15,7 @@ from pannier.server.messages import Timings
 from pannier.server.requests.anthropic import MessagesBody
 from pannier.server.requests.chat import ChatBody
 from pannier.server.responses.anthropic import MessageEvent, WholeMessage
+from pannier.server.wire import dumps
 
 from .conftest import letters, steps
 from .test_completion import post
@@ -241,11 +242,11 @@ GROWN = [
 CALLS = (ToolCall("1", "f", '{"a":1}'), ToolCall("2", "g", "{"))
 
 
-def answered() -> Choice:
+def answered(calls: tuple[ToolCall, ...] = CALLS) -> Choice:
     """A choice with every kind of block; its last call is cut."""
     facts = {
         "index": 0,
-        "message": ChatMessage("so", "hm", CALLS),
+        "message": ChatMessage("so", "hm", calls),
         "has_tool_calls": True,
         "prompt": [1] * 7,
         "n_predicted": 20,
@@ -270,6 +271,23 @@ def test_blocks_of_a_whole_answer() -> None:
         {"type": "tool_use", "id": "2", "name": "g", "input": {}},
     ]
     assert got["stop_reason"] == "tool_use"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "want"),
+    [
+        ("", {}),
+        ('{"a":', {}),
+        ('{"a":NaN}', {}),
+        ('{"a":"\\ud800"}', {}),
+        ("[3]", [3]),
+        (str(2**70), 2**70),
+    ],
+)
+def test_arguments_that_are_no_json(arguments: str, want: Any) -> None:
+    got = messages().whole([answered((ToolCall("1", "f", arguments),))])
+    assert dumps(got)
+    assert got["content"][2]["input"] == want
 
 
 def test_blocks_of_a_stream() -> None:

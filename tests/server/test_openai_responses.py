@@ -227,6 +227,14 @@ def test_whole() -> None:
     }
 
 
+def test_numbers_of_any_length_come_back() -> None:
+    body = {"input": "a", "tool_choice": {"a": 2**70}, "tools": [{"type": "x", "b": -(2**70)}]}
+    for stream in (False, True):
+        answer, _ = post("/v1/responses", {**body, "stream": stream}, letters("a"))
+        assert answer.status_code == 200
+        assert str(2**70).encode() in answer.content
+
+
 def test_an_answer_of_nothing() -> None:
     assert post("/v1/responses", {"input": "a"}, steps())[0].json()["output"] == []
     answer, _ = post("/v1/responses", {"input": "a", "stream": True}, steps())
