@@ -295,16 +295,21 @@ def check_call(name: str, arguments: str) -> None:
 
 
 def test_a_call_as_a_stream(server: Server) -> None:
-    with (
-        sdk(server) as client,
-        client.chat.completions.stream(
-            model="any", messages=ASKED, tools=TOOLS, tool_choice="required", max_tokens=600, seed=1
-        ) as stream,
-    ):
+    request: Any = {
+        "messages": [*ASKED, *CALLING],
+        "tools": TOOLS,
+        "tool_choice": "required",
+        "parallel_tool_calls": False,
+        "max_tokens": 600,
+        "stop": ["</tool_call>"],
+        "extra_body": {"logit_bias": readable()},
+    }
+    with sdk(server) as client, client.chat.completions.stream(model="any", **request) as stream:
         kinds = {event.type for event in stream}
         message = stream.get_final_completion().choices[0].message
     assert "tool_calls.function.arguments.delta" in kinds
-    for call in message.tool_calls or ():
+    assert message.tool_calls
+    for call in message.tool_calls:
         check_call(call.function.name, call.function.arguments)
 
 
