@@ -76,7 +76,7 @@ FIELDS = [
     ({"prompt": "a", "logprobs": "x"}, "'logprobs'", "a whole number"),
     ({"prompt": "a", "top_p": 1e39}, "'top_p'", "a number"),
     ({"prompt": "a", "lora": [{"id": 0, "scale": 1}]}, "'lora'", "scale"),
-    ({"prompt": "a", "json_schema": {}}, "'json_schema'", "{}"),
+    ({"prompt": "a", "json_schema": 3}, "'json_schema'", "3"),
     ({"prompt": "a", "t_max_predict_ms": 5}, "'t_max_predict_ms'", "5"),
     ({"prompt": "a", "post_sampling_probs": True}, "'post_sampling_probs'", "True"),
 ]
@@ -96,14 +96,14 @@ CHAT_FIELDS = [
         "'image_url'",
     ),
     ({"messages": [{"role": "robot", "content": "a"}]}, "unknown role 'robot'", ""),
-    ({"messages": USER, "tools": [{"type": "function"}]}, "'tools'", "not supported yet"),
-    ({"messages": USER, "tool_choice": "required"}, "'tool_choice'", "required"),
-    ({"messages": USER, "response_format": {"type": "json_object"}}, "'response_format'", "json"),
+    ({"messages": USER, "tools": "f"}, "'tools'", "'f'"),
+    ({"messages": USER, "tool_choice": "perhaps"}, "'tool_choice'", "perhaps"),
+    ({"messages": USER, "response_format": {"type": "xml"}}, "'response_format.type'", "xml"),
     ({"messages": USER, "top_logprobs": 3}, "'top_logprobs'", "3"),
     ({"messages": USER, "logprobs": 3}, "'logprobs'", "3"),
     ({"messages": USER, "chat_template_kwargs": 1}, "'chat_template_kwargs'", "1"),
     ({"messages": USER, "chat_template_kwargs": {"enable_thinking": "a"}}, "thinking", "'a'"),
-    ({"messages": USER, "reasoning_format": "deepseek"}, "'reasoning_format'", "deepseek"),
+    ({"messages": USER, "reasoning_format": "loud"}, "'reasoning_format'", "loud"),
 ]
 
 
