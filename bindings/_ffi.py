@@ -282,6 +282,19 @@ class sampler_params(Struct):
         ("logit_bias_tokens", _I32P),
         ("logit_bias_values", _F32P),
         ("grammar", c.c_char_p),
+        ("grammar_type", c.c_int32),
+        ("grammar_lazy", c.c_int32),
+        ("n_triggers", c.c_int32),
+        ("trigger_types", _I32P),
+        ("trigger_values", _TEXTS),
+        ("trigger_tokens", _I32P),
+        ("generation_prompt", c.c_char_p),
+        ("reasoning_budget", c.c_int32),
+        ("reasoning_control", c.c_int32),
+        ("reasoning_start", c.c_char_p),
+        ("n_reasoning_ends", c.c_int32),
+        ("reasoning_ends", _TEXTS),
+        ("reasoning_message", c.c_char_p),
     ]
 
 
@@ -370,7 +383,17 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
         [_HANDLE, _I32P, int32_arg, int32_arg, int32_arg, c.c_char_p, int32_arg, _I32P],
     ),
     ("token_is_eog", c.c_int32, [_HANDLE, int32_arg]),
-    ("chat_apply", c.c_int, [_HANDLE, c.c_char_p, _OUT_TEXT]),
+    ("chat_set_template", c.c_int, [_HANDLE, c.c_char_p]),
+    ("chat_facts", c.c_int, [_HANDLE, _OUT_TEXT]),
+    ("chat_apply", c.c_int, [_HANDLE, c.c_char_p, _OUT_TEXT, c.POINTER(_HANDLE)]),
+    ("chat_parser_copy", c.c_int, [_HANDLE, c.POINTER(_HANDLE)]),
+    ("chat_parser_free", None, [_HANDLE]),
+    (
+        "chat_parse",
+        c.c_int,
+        [_HANDLE, c.c_char_p, int32_arg, _I32P, _I32P, int32_arg, int32_arg, _OUT_TEXT],
+    ),
+    ("json_schema_to_grammar", c.c_int, [c.c_char_p, _OUT_TEXT]),
     ("context_create", c.c_int, [_HANDLE, c.POINTER(context_params), c.POINTER(_HANDLE)]),
     ("context_free", None, [_HANDLE]),
     ("context_get_info", c.c_int, [_HANDLE, c.POINTER(context_info)]),
@@ -391,6 +414,7 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
         [_HANDLE, int32_arg, c.POINTER(sampler_params), _I32P, int32_arg, int32_arg],
     ),
     ("sampler_clear", c.c_int, [_HANDLE, int32_arg]),
+    ("sampler_end_reasoning", c.c_int, [_HANDLE, int32_arg, _I32P]),
     ("context_memory", c.c_int, [_HANDLE, c.POINTER(memory_row), int32_arg, _I32P]),
     ("allocations", c.c_int, [c.POINTER(memory_row), int32_arg, _I32P]),
     (
@@ -462,8 +486,12 @@ class Library:
 
     def text(self, function: Any, *args: Any) -> str:
         """Call a function whose last argument hands out text; free the text."""
-        out = c.c_void_p()
+        out = Text()
         self.check(function(*args, c.byref(out)))
+        return self.take(out)
+
+    def take(self, out: c.c_void_p) -> str:
+        """Text that a function handed out; frees it."""
         try:
             return c.string_at(out.value or 0).decode("utf-8", "replace")
         finally:
@@ -504,6 +532,7 @@ def load(path: Path) -> Library:
 
 
 Handle = c.c_void_p
+Text = c.c_void_p
 byref = c.byref
 pointer = c.pointer
 buffer = c.create_string_buffer

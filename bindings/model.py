@@ -13,7 +13,7 @@ from typing import Any
 
 from . import _ffi
 from .adapter import Adapter
-from .chat import ChatPrompt
+from .chat import ChatFacts, ChatParser, ChatPrompt
 from .context import Context
 from .errors import ArgumentError, ClosedError, LoadCancelled
 from .fim import FimTokens
@@ -368,8 +368,38 @@ class Model(Owner):
             "chat_template_kwargs": chat_template_kwargs,
             "template": template,
         }
-        text = self._lib.text(self._lib.chat_apply, self.handle, json.dumps(request).encode())
-        return ChatPrompt.from_json(json.loads(text))
+        prompt, parser = self.render_chat(request)
+        parser.close()
+        return prompt
+
+    def render_chat(self, request: dict[str, Any]) -> tuple[ChatPrompt, ChatParser]:
+        """Render a conversation and get the parser of the answer.
+
+        Args:
+            request: as `pannier_chat_apply` of pannier.h says.
+
+        Raises ChatError for messages, tools or schemas that llama.cpp does not take, and
+        ArgumentError for those that are too large or too deep.
+        """
+        out, parser = _ffi.Text(), _ffi.Handle()
+        data = json.dumps(request).encode()
+        status = self._lib.chat_apply(self.handle, data, _ffi.byref(out), _ffi.byref(parser))
+        self._lib.check(status)
+        text = self._lib.take(out)
+        return ChatPrompt.from_json(json.loads(text)), ChatParser(parser)
+
+    def set_chat_template(self, source: str) -> None:
+        """Use this template, Jinja or the name of one of llama.cpp's own, in place of the file's.
+
+        Raises ChatError for one that does not parse.
+        """
+        self._lib.check(self._lib.chat_set_template(self.handle, source.encode()))
+        self.__dict__.pop("chat_facts", None)
+
+    @cached_property
+    def chat_facts(self) -> ChatFacts:
+        """What the chat templates can do. Raises ChatError for one that does not parse."""
+        return ChatFacts(**json.loads(self._lib.text(self._lib.chat_facts, self.handle)))
 
 
 def _native_params(

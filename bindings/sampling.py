@@ -36,6 +36,35 @@ SAMPLER_CHARS = {  # common/sampling.cpp: common_sampler_type_to_chr
 
 
 @dataclass(frozen=True)
+class GrammarTrigger:
+    """What has a lazy grammar begin. Source of the types: `common_grammar_trigger_type`."""
+
+    type: int
+    """0: a token, 1: a word, 2: a pattern, 3: a pattern for the whole output."""
+    value: str
+    token: int = -1
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """Where a model reasons, and for how long it may."""
+
+    start: str
+    """Text that begins reasoning."""
+    ends: tuple[str, ...]
+    """Texts that end it; the first is written when the budget is spent."""
+    budget: int = -1
+    """Most tokens; -1: any number."""
+    message: str = ""
+    """Written before the end when the budget is spent."""
+    control: bool = False
+    """It may be told to end."""
+
+
+GRAMMAR_TYPES = {"user": 1, "output_format": 2, "tool_calls": 3}
+
+
+@dataclass(frozen=True)
 class SamplingParams:
     """Parameters of llama.cpp's sampler chain, with llama-server's names and defaults.
 
@@ -83,6 +112,14 @@ class SamplingParams:
     """Report the probabilities of what the samplers left, instead of the model's own."""
     grammar: str = ""
     """A GBNF grammar that the whole output must follow; empty for none."""
+    grammar_type: str = "user"
+    """Whose it is: all but the user's know the generation prompt."""
+    grammar_lazy: bool = False
+    """The grammar holds from one of its triggers on."""
+    grammar_triggers: tuple[GrammarTrigger, ...] = ()
+    generation_prompt: str = ""
+    """The end of the prompt that belongs to the output already."""
+    reasoning: Reasoning | None = None
 
     @classmethod
     def greedy(cls) -> SamplingParams:

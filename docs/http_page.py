@@ -19,10 +19,11 @@ NAMES = {"integer": "whole number", "string": "string", "number": "number", "boo
 NULL = {"type": "null"}
 REFUSED = "Refused"
 SECTIONS = {
-    "Conversation": "Of a conversation: `/v1/chat/completions` and `/apply-template`.",
-    "Generation": "Of `/completion`, `/v1/completions` and `/v1/chat/completions`. Where a row has "
-    "several names, the first that is given counts.",
-    "Sampling": "Of the same three. Numbers outside their range are moved to its border "
+    "Conversation": "Of a conversation: `/v1/chat/completions`, its `/input_tokens`, "
+    "`/apply-template`, and but for `messages` `/v1/responses`.",
+    "Generation": "Of `/completion`, `/v1/completions`, `/v1/chat/completions` and "
+    "`/v1/responses`. Where a row has several names, the first that is given counts.",
+    "Sampling": "Of the same four. Numbers outside their range are moved to its border "
     '("clamped") or refused. Defaults are llama.cpp\'s; those that the model file '
     "names (`general.sampling.*`) come before them, and `/props` shows what holds.",
 }
@@ -226,8 +227,9 @@ class Page:
             return str(schema["x-type"])
         if "$ref" in schema:
             return f"[{ref(schema)}](#{anchor(ref(schema))})"
-        if "anyOf" in schema:
-            return either(self._type(part) for part in schema["anyOf"])
+        for several in ("anyOf", "oneOf"):
+            if several in schema:
+                return either(self._type(part) for part in schema[several])
         if "const" in schema or "enum" in schema:
             values = schema.get("enum", [schema.get("const")])
             return either(f"`{json.dumps(value)}`" for value in values if value is not None)

@@ -17,10 +17,12 @@ from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from ..sampling import DEFAULT_SEED, SamplingParams
+from ..text import Pieces
 from .auth import key_of
 from .choice import Choice, Delta
 from .errors import ApiError
 from .generation import Generation
+from .message_reader import Reading
 from .messages import Output
 from .state import Serving, serving
 from .stream import RequestStream
@@ -55,6 +57,10 @@ class Format(Protocol):
         """Everything in one body."""
         ...
 
+    def failure(self, error: ApiError) -> bytes:
+        """The end of a stream that fails after its first event."""
+        return event({"error": error.body()})
+
 
 class Run:
     """The choices of one HTTP request and the engine's stream for them."""
@@ -66,8 +72,10 @@ class Run:
         prompts: list[list[int]],
         request: Request,
         boundaries: tuple[int, ...] = (),
+        reading: Reading | None = None,
     ) -> None:
         self.wanted = wanted
+        self._reading = reading
         self.stream: RequestStream = server.client.stream(owner_of(request))
         self._key = key_of(request)
         self._boundaries = boundaries
@@ -83,8 +91,7 @@ class Run:
 
     def _submit(self, server: Serving, prompt: list[int], i: int) -> None:
         sampling = own_seed(self.wanted.sampling, i)
-        wanted = replace(self.wanted, sampling=sampling)
-        choice = Choice(len(self._by_id), prompt, wanted, server.pieces, server.all_pieces)
+        choice = self._choice(server, prompt, sampling)
         id = self.stream.submit(
             prompt,
             sampling,
@@ -107,6 +114,15 @@ class Run:
         self._ledger = server.ledger
         server.ledger.note_start(id, choice)
 
+    def _choice(self, server: Serving, prompt: list[int], sampling: SamplingParams) -> Choice:
+        index, reading = len(self._by_id), self._reading
+        wanted = replace(self.wanted, sampling=sampling)
+        if reading is None:
+            pieces = pieces_of(server, wanted.preserved)
+            return Choice(index, prompt, wanted, pieces, server.all_pieces)
+        reader = reading.reader(stream=wanted.stream)
+        return Choice(index, prompt, wanted, reading.pieces, server.all_pieces, reader)
+
     def feed(self, output: Output) -> tuple[Choice, Delta]:
         """One output into its choice; a choice that ends itself is cancelled on the engine."""
         choice = self._by_id[output.id]
@@ -115,6 +131,13 @@ class Run:
             self._ledger.note_end(output.id, choice)
             self.stream.cancel(output.id)
         return choice, delta
+
+
+def pieces_of(server: Serving, preserved: frozenset[int]) -> Pieces:
+    """How the text of an answer spells tokens."""
+    if not preserved or server.settings.special:
+        return server.pieces
+    return Pieces(server.vocabulary, spelled=preserved)
 
 
 def own_seed(sampling: SamplingParams, i: int) -> SamplingParams:
@@ -130,13 +153,14 @@ async def respond(
     prompts: list[list[int]],
     format: Format,
     boundaries: tuple[int, ...] = (),
+    reading: Reading | None = None,
 ) -> Response:
     """Run the prompts. `boundaries` are lengths of the prompt from which the next one is likely
-    to go on. Raises `ApiError` and `ServerError`."""
+    to go on; `reading` makes messages of the answers. Raises `ApiError` and `ServerError`."""
     server = serving(request)
     if server.settings.embeddings:
         raise ApiError(ONLY_EMBEDS, status=501)
-    run = Run(server, wanted, prompts, request, boundaries)
+    run = Run(server, wanted, prompts, request, boundaries, reading)
     if wanted.stream:
         return EventStream(run, format)
     async with watched(request.receive, run.stream):
@@ -222,7 +246,7 @@ class EventStream(Response):
         except ApiError as error:
             if not self._started:
                 raise
-            end = event({"error": error.body()})
+            end = self._format.failure(error)
         await self._write(send, end, more=False)
 
     def _encode(self, outputs: list[Output]) -> bytes:

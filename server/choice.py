@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ..chat import ChatMessage, MessageDelta
 from ..text import Pieces, TextStream
 from .errors import ApiError
 from .generation import Generation
 from .line_limits import LineLimits
+from .message_reader import MessageReader
 from .messages import Output, Timings, TokenLogprob
 
 DRIFT_TOKENS = 8
@@ -41,11 +43,13 @@ class Delta:
     text: str
     tokens: list[int]
     probs: list[TokenLogprob]
+    message: list[MessageDelta] = field(default_factory=list)
+    """The text as a chat's message has it; then `text` is not for showing."""
 
     @property
     def empty(self) -> bool:
         """Nothing to show yet."""
-        return not (self.text or self.probs)
+        return not (self.text or self.probs or self.message)
 
 
 class Choice:
@@ -58,13 +62,17 @@ class Choice:
         wanted: Generation,
         pieces: Pieces,
         all_pieces: Pieces,
+        reader: MessageReader | None = None,
     ) -> None:
+        """`reader` makes a message of the text, which then has surrogate escapes."""
         self.index = index
         self.prompt = prompt
         self.wanted = wanted
         self._pieces = pieces
         self._all_pieces = all_pieces
-        self._text = TextStream(pieces, wanted.stops)
+        self._reader = reader
+        errors = "replace" if reader is None else "surrogateescape"
+        self._text = TextStream(pieces, wanted.stops, errors)
         self._lines = line_limits(wanted)
         self._is_cut = False
         self._n_processed = -1
@@ -99,7 +107,12 @@ class Choice:
         if output.finish is not None or self._is_cut:
             text += self._text.flush()
         self._finish(output)
-        return self._delta(text, output)
+        delta = self._delta(text, output)
+        if self._reader is not None:
+            delta.message = self._reader.push(output.tokens, text)
+            delta.message += self._reader.finish() if self.finished else []
+            delta.text = ""
+        return delta
 
     def _push(self, output: Output) -> str:
         """The text that these tokens set free. Guesses that came true may go beyond a stop string:
@@ -116,9 +129,22 @@ class Choice:
         return text
 
     @property
+    def message(self) -> ChatMessage:
+        """The whole text as a chat's message."""
+        assert self._reader is not None
+        return self._reader.message
+
+    @property
+    def has_tool_calls(self) -> bool:
+        """The message calls tools."""
+        return self._reader is not None and self._reader.has_tool_calls
+
+    @property
     def text(self) -> str:
         """The whole text so far."""
         text = "".join(self._shown)
+        if self._reader is not None:
+            text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         if self._lines is None or self._lines.n_kept_bytes is None:
             return text
         return text.encode()[: self._lines.n_kept_bytes].decode("utf-8", "replace")

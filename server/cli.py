@@ -69,6 +69,8 @@ def run(
             config.model, vocab_only=True, devices=("none",), kv_overrides=config.kv_overrides
         ) as vocabulary:
             check_biases(settings, vocabulary.n_vocab)
+            if settings.chat.template:
+                vocabulary.set_chat_template(settings.chat.template)
             gc.freeze()  # what is there now stays: looking through it again and again is time lost
             uvloop.run(serve(start_engine, vocabulary, settings, listener))
 

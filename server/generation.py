@@ -27,6 +27,8 @@ class Generation:
     overflow: Overflow = "stop"
     n_keep: int = 0
     priority: int = 0
+    preserved: frozenset[int] = frozenset()
+    """Control tokens that are spelled out in the text."""
     adapters: Adapters = ()
     lora: Adapters = ()
     """What the client said of them."""

@@ -25,6 +25,10 @@ all fields of the answer but its text |
 | `/v1/chat/completions` | a chunk with the `role`; chunks with new `content`; a last one with \
 `finish_reason` and `timings`; with `include_usage` one without choices that has `usage` and \
 `timings`; `data: [DONE]` |
+| `/v1/responses` | OpenAI's: `event: ` and the event's type before each; items begin with \
+their first piece and end, all of them, before `response.completed`, which has `timings` |
+| `/v1/messages` | Anthropic's, likewise: blocks end before `message_delta`; an error is \
+`event: error` with what other endpoints have under `error` |
 
 Several answers share a stream and are told apart by `index`. Text is held back while it could be \
 the beginning of a `stop` or of a character that is not complete. Before its first event a stream \
@@ -70,8 +74,7 @@ llama-server; a server with a secret beside it wants `--cors-origins localhost` 
 
 NOT_YET = """\
 - Fields: see [Refused](#refused).
-- Endpoints: Anthropic's messages, OpenAI's responses, audio, counting tokens without an answer, \
-resuming a stream, `/v1/chat/completions/control`.
+- Endpoints: audio, resuming a stream, `/v1/chat/completions/control`.
 - No router of several models, no web page."""
 
 DIFFERENT = """\
@@ -87,6 +90,10 @@ starts: what does not fit now waits |
 | a `lora` with an adapter that is not there | ignored | 400 |
 | a prompt that was computed with other adapters | a request without `lora` goes on from it | \
 computed anew |
+| `/v1/responses` | events without numbers; a `text.format` is not looked at | \
+`sequence_number`, `output_index`, `content_index`; the answer has that form |
+| `/v1/messages` | `output_config` and `tool_choice` of type `none` are not looked at | they count |
+| images in a conversation, without a model for them | 500 | 400 |
 | a method that a path has not | 404 | 405 with `Allow` |
 | the engine's process dies | the server with it | another takes over and goes on with the \
 requests; `/health` is 503 until then |

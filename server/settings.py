@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..modelfile.adapter import AdapterFile
+from .chat_settings import ChatSettings
 from .messages import Overflow
 
 
@@ -52,9 +53,7 @@ class ServerSettings:
     cache_prompt: bool = True
     ping_interval_s: int = 30
     """Silence after which a stream gets an empty line; -1: never."""
-    chat_template: str = ""
-    """Jinja; empty: the model's."""
-    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    chat: ChatSettings = field(default_factory=ChatSettings)
     overflow: Overflow = "stop"
     """For requests that do not say what to do when the context is full."""
     build_info: str = ""

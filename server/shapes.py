@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..sampling import SamplingParams
+from ..sampling import GrammarTrigger, SamplingParams
 from ..text import Pieces
 from .choice import Choice
 from .generation import Generation
@@ -25,9 +25,14 @@ LEADS = ((0xE0, 0xC0, 2), (0xF0, 0xE0, 3), (0xF8, 0xF0, 4))
 LOWEST_FLOAT = -3.4028234663852886e38  # JSON has no -inf
 
 
+def new_id(prefix: str) -> str:
+    """An id as llama-server draws them."""
+    return prefix + "".join(secrets.choice(LETTERS) for _ in range(32))
+
+
 def completion_id() -> str:
     """A new id of an answer."""
-    return "chatcmpl-" + "".join(secrets.choice(LETTERS) for _ in range(32))
+    return new_id("chatcmpl-")
 
 
 def timings_json(timings: Timings) -> dict[str, Any]:
@@ -144,7 +149,9 @@ def list_json(model: Any, server: Serving) -> dict[str, Any]:
 
 def finish_reason(choice: Choice) -> str:
     """OpenAI's word for why an answer ended."""
-    return "length" if choice.stop_type == "limit" else "stop"
+    if choice.stop_type == "limit":
+        return "length"
+    return "tool_calls" if choice.has_tool_calls else "stop"
 
 
 def settings_json(wanted: Generation, *, brief: bool = False) -> dict[str, Any]:
@@ -202,7 +209,15 @@ def _sampling_json(sampling: SamplingParams) -> dict[str, Any]:
             for token, bias in sampling.logit_bias.items()
         ],
         "grammar": sampling.grammar,
+        "grammar_lazy": sampling.grammar_lazy,
+        "grammar_triggers": [_trigger_json(trigger) for trigger in sampling.grammar_triggers],
+        "generation_prompt": sampling.generation_prompt,
     }
+
+
+def _trigger_json(trigger: GrammarTrigger) -> dict[str, Any]:
+    shape: dict[str, Any] = {"type": trigger.type, "value": trigger.value}
+    return shape if trigger.token < 0 else {**shape, "token": trigger.token}
 
 
 def _limits_json(wanted: Generation) -> dict[str, Any]:
@@ -219,13 +234,10 @@ def _limits_json(wanted: Generation) -> dict[str, Any]:
         "priority": wanted.priority,
         "n_keep": wanted.n_keep,
         "n_discard": wanted.n_discard,
-        "grammar_lazy": False,
-        "grammar_triggers": [],
-        "preserved_tokens": [],
+        "preserved_tokens": sorted(wanted.preserved),
         "chat_format": "Content-only",
         "reasoning_format": "none",
         "reasoning_in_content": False,
-        "generation_prompt": "",
         "speculative.types": "none",
         "post_sampling_probs": wanted.post_probs,
         "backend_sampling": wanted.backend_sampling,

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from fastapi import Request
 
+from ..chat import ChatFacts, ChatParser, ChatPrompt
 from ..fim import FimTokens
 from ..sampling import SamplingParams
 from ..text import Pieces
@@ -20,20 +21,6 @@ from .client import EngineClient
 from .ledger import Ledger
 from .messages import Ready
 from .settings import ServerSettings
-
-
-class ChatPrompt(Protocol):
-    """A conversation as the model's template writes it."""
-
-    @property
-    def prompt(self) -> str:
-        """The text to tokenise."""
-        ...
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """Strings that end the answer, as the template's format asks."""
-        ...
 
 
 class Vocabulary(Protocol):
@@ -47,15 +34,14 @@ class Vocabulary(Protocol):
         """The bytes of one token."""
         ...
 
-    def apply_chat_template(
-        self,
-        messages: list[dict[str, Any]],
-        *,
-        add_generation_prompt: bool = True,
-        chat_template_kwargs: dict[str, Any] | None = None,
-        template: str | None = None,
-    ) -> ChatPrompt:
-        """The prompt of a conversation, by the model's template or another. Raises `ChatError`."""
+    def render_chat(self, request: dict[str, Any]) -> tuple[ChatPrompt, ChatParser | None]:
+        """A conversation as the model's template writes it, and the parser of its answer; None:
+        the answer is text. Raises `ChatError` and `ArgumentError`."""
+        ...
+
+    @property
+    def chat_facts(self) -> ChatFacts:
+        """What the template can do."""
         ...
 
     @property

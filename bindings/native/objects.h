@@ -19,9 +19,11 @@ struct pannier_model {
 
     std::vector<llama_adapter_lora *> adapters; // llama.cpp frees them with the model
 
-    // The model's own template, parsed at first use. Rendering is const and needs no lock.
-    std::mutex                chat_mutex;
-    common_chat_templates_ptr chat_templates;
+    // The model's own templates, parsed at first use, or those of `chat_template`, if there is one.
+    // Rendering is const and needs no lock.
+    std::mutex                                   chat_mutex;
+    std::string                                  chat_template;
+    std::shared_ptr<const common_chat_templates> chat_templates;
 
     ~pannier_model() { llama_model_free(model); }
 

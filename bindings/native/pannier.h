@@ -160,11 +160,36 @@ PANNIER_API int pannier_detokenize(const struct pannier_model * model, const int
 // 1 if the token ends generation, 0 if not or out of range.
 PANNIER_API int32_t pannier_token_is_eog(const struct pannier_model * model, int32_t token);
 
-// Renders a conversation with the model's template (or `template`). In: a JSON object with
-// messages, tools, tool_choice, parallel_tool_calls, json_schema, grammar, add_generation_prompt,
-// enable_thinking, reasoning_format, chat_template_kwargs, template. Out: prompt, stops, format,
-// generation_prompt, grammar, grammar_lazy, preserved_tokens, thinking_start, thinking_ends.
-PANNIER_API int pannier_chat_apply(struct pannier_model * model, const char * request_json, char ** out);
+// ---------------------------------------------------------------- chat
+
+// How the answer to one conversation is read. Used by one thread at a time.
+struct pannier_chat_parser;
+
+// From now on this template (Jinja, or the name of one of llama.cpp's own) stands for the model's.
+PANNIER_API int pannier_chat_set_template(struct pannier_model * model, const char * source);
+// A JSON object: source and source_tool_use of the templates, caps, supports_thinking.
+PANNIER_API int pannier_chat_facts(struct pannier_model * model, char ** out);
+// Renders a conversation. In: a JSON object with messages, tools, tool_choice, parallel_tool_calls,
+// json_schema, grammar, add_generation_prompt, continue_final_message, echo, enable_thinking,
+// reasoning_format, chat_template_kwargs, use_jinja, skip_parsing, template (for this call alone).
+// Out: prompt, stops, format, generation_prompt, grammar, grammar_lazy, grammar_triggers,
+// preserved_tokens, thinking_start, thinking_ends. `parser` may be NULL.
+PANNIER_API int pannier_chat_apply(struct pannier_model * model, const char * request_json, char ** out,
+                                   struct pannier_chat_parser ** parser);
+// One for each answer, if there are several to a conversation.
+PANNIER_API int  pannier_chat_parser_copy(const struct pannier_chat_parser * parser,
+                                          struct pannier_chat_parser ** out);
+PANNIER_API void pannier_chat_parser_free(struct pannier_chat_parser * parser);
+// Adds text to the answer; `tokens[i]` begins at byte `offsets[i]` of it. Out: a JSON object with
+// diffs (objects with content, reasoning_content, and index and call (id, name, arguments) where a
+// tool call grew), plain (all that follows is content: no need to ask), and with the last part
+// message (content, reasoning_content, tool_calls). PANNIER_ERROR_CHAT: the answer is not in the
+// format that was asked for.
+PANNIER_API int pannier_chat_parse(struct pannier_chat_parser * parser, const char * text, int32_t n_bytes,
+                                   const int32_t * tokens, const int32_t * offsets, int32_t n_tokens,
+                                   int32_t is_last, char ** out);
+// GBNF of the JSON texts that fit a schema.
+PANNIER_API int pannier_json_schema_to_grammar(const char * schema_json, char ** out);
 
 // ---------------------------------------------------------------- context
 
@@ -383,6 +408,33 @@ struct pannier_sampler_params {
     const int32_t * logit_bias_tokens;
     const float *   logit_bias_values;
     const char *    grammar;  // GBNF, "" for none
+    int32_t         grammar_type; // pannier_grammar_type
+    int32_t         grammar_lazy; // it holds from a trigger on
+    int32_t         n_triggers;
+    const int32_t * trigger_types; // pannier_trigger_type
+    const char * const * trigger_values;
+    const int32_t * trigger_tokens;
+    const char *    generation_prompt; // the end of the prompt that belongs to the answer already
+    int32_t         reasoning_budget;  // most tokens of reasoning, -1 for any number
+    int32_t         reasoning_control; // pannier_sampler_end_reasoning will be asked
+    const char *    reasoning_start;   // "" where there is no reasoning
+    int32_t         n_reasoning_ends;
+    const char * const * reasoning_ends;
+    const char *    reasoning_message; // written before the end when the budget is spent
+};
+
+// Whether the grammar knows the generation prompt.
+enum pannier_grammar_type {
+    PANNIER_GRAMMAR_USER          = 1,
+    PANNIER_GRAMMAR_OUTPUT_FORMAT = 2,
+    PANNIER_GRAMMAR_TOOL_CALLS    = 3,
+};
+
+enum pannier_trigger_type {
+    PANNIER_TRIGGER_TOKEN        = 0,
+    PANNIER_TRIGGER_WORD         = 1,
+    PANNIER_TRIGGER_PATTERN      = 2,
+    PANNIER_TRIGGER_PATTERN_FULL = 3,
 };
 
 // Gives a sequence a new sampler; `history` (the prompt) feeds its penalties. Of it, the last
@@ -391,6 +443,8 @@ PANNIER_API int pannier_sampler_set(struct pannier_context * ctx, int32_t seq_id
                                     const struct pannier_sampler_params * params,
                                     const int32_t * history, int32_t n_history, int32_t n_generated);
 PANNIER_API int pannier_sampler_clear(struct pannier_context * ctx, int32_t seq_id);
+// Has the running reasoning of a sequence end with its next tokens; 0 in `ended` if there is none.
+PANNIER_API int pannier_sampler_end_reasoning(struct pannier_context * ctx, int32_t seq_id, int32_t * ended);
 
 // ---------------------------------------------------------------- memory
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ..answer import respond
+from ..answer import Format, respond
 from ..body import read_body
 from ..choice import Choice, Delta
 from ..endpoint import describes
@@ -40,7 +40,7 @@ async def completion(request: Request) -> Response:
     return await respond(request, wanted, prompts, Native(server, wanted))
 
 
-class Native:
+class Native(Format):
     """Shapes of llama-server's `/completion`."""
 
     def __init__(self, server: Serving, wanted: Generation) -> None:

@@ -124,7 +124,8 @@ async def props(request: Request) -> Response:
             "modalities": {"vision": False, "video": False, "audio": False},
             "media_marker": server.media_marker,
             **_switches(server.settings),
-            "chat_template": server.settings.chat_template or server.vocabulary.chat_template or "",
+            "chat_template_caps": server.vocabulary.chat_facts.caps,
+            "chat_template": server.vocabulary.chat_facts.source,
             "bos_token": _token_text(server, server.vocabulary.bos),
             "eos_token": _token_text(server, server.vocabulary.eos),
             "build_info": server.settings.build_info,
@@ -158,7 +159,6 @@ def _switches(settings: ServerSettings) -> dict[str, Any]:
         "endpoint_metrics": settings.metrics_endpoint,
         "ui": False,
         "ui_settings": {},
-        "chat_template_caps": {},
         "is_sleeping": False,
         "cors_proxy_enabled": False,
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ..answer import respond
+from ..answer import Format, respond
 from ..body import read_body
 from ..choice import Choice, Delta
 from ..endpoint import describes
@@ -40,7 +40,7 @@ async def completions(request: Request) -> Response:
     return await respond(request, wanted, prompts, Completion(server, wanted))
 
 
-class Completion:
+class Completion(Format):
     """Shapes of OpenAI's text completions."""
 
     def __init__(self, server: Serving, wanted: Generation) -> None:

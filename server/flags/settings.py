@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import ArgumentError
+from ..chat_settings import ChatSettings
 from ..config import EngineConfig
 from ..http_settings import HttpSettings, is_socket
 from ..logs import LogSettings
@@ -60,6 +61,7 @@ def server_settings(given: Given, model_path: str) -> ServerSettings:
         reranking=reranks or (embeds and given.get("engine.pooling") == "rank"),
         build_info=f"pannier-{version('pannier')}",
         sampling=sampling_changes(given),
+        chat=ChatSettings(**part(given, "chat")),
         show_prompts=os.environ.get("LLAMA_SERVER_SLOTS_DEBUG", "0") not in ("", "0"),
         **values,
     )

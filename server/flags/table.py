@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .chat import CHAT
 from .context import CONTEXT, PREFIXES, SLOTS, SPECULATION, THREADS
 from .embeddings import ADAPTERS, EMBEDDINGS
 from .flag import Flag
@@ -26,6 +27,7 @@ GROUPS: Groups = {
     "limits": LIMITS,
     "endpoints": ENDPOINTS,
     "answers": ANSWERS,
+    "chat": CHAT,
     "sampling": SAMPLING,
     "penalties": PENALTIES,
     "log": LOG,

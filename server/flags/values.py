@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,15 @@ def one_of(*choices: str) -> Callable[[str], str]:
                 f"invalid choice: {text!r} (choose from {', '.join(choices)})"
             )
         return text
+
+    return read
+
+
+def named(values: Mapping[str, str]) -> Callable[[str], str]:
+    """A value by one of its names."""
+
+    def read(text: str) -> str:
+        return values[one_of(*values)(text)]
 
     return read
 

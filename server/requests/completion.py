@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
+from ..generation import Generation
+from ..state import Serving
 from . import not_yet
+from .constraint import ConstraintBody
 from .generation import GenerationBody
 from .prompt import Prompts
 from .types import whole
@@ -16,8 +20,10 @@ def _count(value: Any) -> int | float:
     return int(value) if isinstance(value, bool) else whole(0).read(value)
 
 
-class CompletionBody(GenerationBody):
+class CompletionBody(ConstraintBody, GenerationBody):
     """A prompt and how to go on from it."""
+
+    not_yet = not_yet.COMPLETION
 
     echo: bool = False
     """Taken and without meaning, as in llama-server: the answer never repeats the prompt."""
@@ -29,6 +35,15 @@ class CompletionBody(GenerationBody):
     @property
     def n_alternatives(self) -> int:
         return self.n_probs if self.given("n_probs") else self.logprobs
+
+    def generation(self, server: Serving, stops: tuple[str, ...] = ()) -> Generation:
+        wanted = super().generation(server, stops)
+        changes = self.constraint(wanted.sampling.grammar, server.vocabulary)
+        return replace(
+            wanted,
+            sampling=wanted.sampling.with_changes(**changes),
+            preserved=self.preserved(server.vocabulary),
+        )
 
 
 class OpenAICompletionBody(CompletionBody):

@@ -19,9 +19,32 @@ GENERATION: dict[str, tuple[Any, ...]] = {
     "functions": ([],),
     "multimodal_data": ([],),
 }
-CHAT: dict[str, tuple[Any, ...]] = {
-    **GENERATION,
-    "echo": (False,),
-    "tool_choice": ("auto", "none"),
+CONSTRAINT = (
+    "json_schema",
+    "grammar_lazy",
+    "grammar_triggers",
+    "preserved_tokens",
+    "reasoning_budget_tokens",
+)
+"""Fields that completions have; in a chat some of them are the template's to say."""
+CONVERSATION = (
+    *CONSTRAINT,
+    "reasoning_format",
+    "thinking_budget_tokens",
+    "continue_final_message",
+    "echo",
+    "response_format",
+    "tools",
+)
+"""Fields that a conversation has."""
+COMPLETION = {name: passes for name, passes in GENERATION.items() if name not in CONSTRAINT}
+CHAT = {name: passes for name, passes in GENERATION.items() if name not in CONVERSATION}
+OPENAI_COMPLETION = {**COMPLETION, "best_of": (1,), "suffix": ("",)}
+RESPONSES: dict[str, tuple[Any, ...]] = {
+    "previous_response_id": ("",),
+    "conversation": (),
+    "background": (False,),
+    "n": (1,),
+    "n_cmpl": (1,),
 }
-OPENAI_COMPLETION: dict[str, tuple[Any, ...]] = {**GENERATION, "best_of": (1,), "suffix": ("",)}
+"""Answers are not kept, and a request has one."""

@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from pannier.chat import ChatFacts, ChatPrompt
 from pannier.errors import ChatError
 from pannier.fim import FimTokens
 from pannier.server.app import create_app
@@ -53,10 +54,9 @@ N_UBATCH = 48
 Reply = Callable[[Any], Iterable[list[int]] | Output]
 
 
-@dataclass(frozen=True)
-class FakePrompt:
-    prompt: str
-    stops: tuple[str, ...] = ()
+def chat_prompt(prompt: str, stops: tuple[str, ...] = ()) -> ChatPrompt:
+    """A rendered conversation whose answer is text."""
+    return ChatPrompt(prompt, stops, "", "Content-only", "", False, (), frozenset(), "", ())
 
 
 class FakeVocabulary:
@@ -99,27 +99,26 @@ class FakeVocabulary:
             return SPECIAL[token] if special else b""
         return bytes([token])
 
-    def apply_chat_template(
-        self,
-        messages: list[dict[str, Any]],
-        *,
-        add_generation_prompt: bool = True,
-        chat_template_kwargs: dict[str, Any] | None = None,
-        template: str | None = None,
-    ) -> FakePrompt:
-        lines = [template] if template else []
-        for message in messages:
+    @property
+    def chat_facts(self) -> ChatFacts:
+        return ChatFacts("{{ fake }}", "", {}, True)
+
+    def render_chat(self, request: dict[str, Any]) -> tuple[ChatPrompt, None]:
+        lines = []
+        for message in request["messages"]:
             if message["role"] not in ("system", "user", "assistant"):
                 raise ChatError(f"unknown role {message['role']!r}; use user or assistant")
             content = message.get("content") or ""
             if isinstance(content, list):
                 content = "".join(part["text"] for part in content)
             lines.append(f"{message['role'][0]}:{content}")
-        for key, value in (chat_template_kwargs or {}).items():
+        for key, value in request["chat_template_kwargs"].items():
             lines.append(f"{key}={value}")
-        if add_generation_prompt:
+        if not request["enable_thinking"]:
+            lines.append("quiet")
+        if request["add_generation_prompt"]:
             lines.append("a:")
-        return FakePrompt("\n".join(lines), self.stops)
+        return chat_prompt("\n".join(lines), self.stops), None
 
 
 def steps(*pieces: str | bytes) -> list[list[int]]:

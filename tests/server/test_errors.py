@@ -76,7 +76,7 @@ FIELDS = [
     ({"prompt": "a", "logprobs": "x"}, "'logprobs'", "a whole number"),
     ({"prompt": "a", "top_p": 1e39}, "'top_p'", "a number"),
     ({"prompt": "a", "lora": [{"id": 0, "scale": 1}]}, "'lora'", "no adapter 0"),
-    ({"prompt": "a", "json_schema": {}}, "'json_schema'", "{}"),
+    ({"prompt": "a", "json_schema": 3}, "'json_schema'", "3"),
     ({"prompt": "a", "t_max_predict_ms": -5}, "'t_max_predict_ms'", "-5"),
     ({"prompt": "a", "post_sampling_probs": 1}, "'post_sampling_probs'", "1"),
 ]
@@ -96,14 +96,14 @@ CHAT_FIELDS = [
         "'image_url'",
     ),
     ({"messages": [{"role": "robot", "content": "a"}]}, "unknown role 'robot'", ""),
-    ({"messages": USER, "tools": [{"type": "function"}]}, "'tools'", "not supported yet"),
-    ({"messages": USER, "tool_choice": "required"}, "'tool_choice'", "required"),
-    ({"messages": USER, "response_format": {"type": "json_object"}}, "'response_format'", "json"),
+    ({"messages": USER, "tools": "f"}, "'tools'", "'f'"),
+    ({"messages": USER, "tool_choice": "perhaps"}, "'tool_choice'", "perhaps"),
+    ({"messages": USER, "response_format": {"type": "xml"}}, "'response_format.type'", "xml"),
     ({"messages": USER, "top_logprobs": 3}, "'top_logprobs'", "3"),
     ({"messages": USER, "logprobs": 3}, "'logprobs'", "3"),
     ({"messages": USER, "chat_template_kwargs": 1}, "'chat_template_kwargs'", "1"),
     ({"messages": USER, "chat_template_kwargs": {"enable_thinking": "a"}}, "thinking", "'a'"),
-    ({"messages": USER, "reasoning_format": "deepseek"}, "'reasoning_format'", "deepseek"),
+    ({"messages": USER, "reasoning_format": "loud"}, "'reasoning_format'", "loud"),
 ]
 
 
@@ -167,7 +167,9 @@ def test_prompt_over_the_context(stream: bool) -> None:
     }
 
 
-@pytest.mark.parametrize("path", ["/completion", "/v1/completions", CHAT])
+@pytest.mark.parametrize(
+    "path", ["/completion", "/v1/completions", CHAT, "/v1/responses", "/v1/messages"]
+)
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_engine_refuses(path: str, stream: bool) -> None:
     """Before the first text an error is a response, of a stream too."""
@@ -175,7 +177,8 @@ def test_the_engine_refuses(path: str, stream: bool) -> None:
     def refuse(submit: Submit) -> Output:
         return Output(0, finish="error", error="grammar: expected ')'", status=400)
 
-    body = json.dumps({"prompt": "a", "messages": USER, "stream": stream}).encode()
+    asked = {"prompt": "a"} if "completion" in path else {"input": "a"}
+    body = json.dumps({**asked, "messages": USER, "stream": stream}).encode()
     error = error_of(send(path, body, refuse))
     assert (error["code"], error["message"]) == (400, "grammar: expected ')'")
 

@@ -11,6 +11,7 @@ import pytest
 from pannier.cli import make_parser
 from pannier.errors import ArgumentError, ModelError
 from pannier.sampling import SamplingParams
+from pannier.server.chat_settings import ChatSettings
 from pannier.server.cli import check_biases
 from pannier.server.config import EngineConfig
 from pannier.server.flags.given import Given
@@ -158,7 +159,9 @@ def test_values(argv: str, field: str, value: object) -> None:
         ("--host ,", "',' names nothing"),
         ("--mmproj x", "no images"),
         ("--cache-reuse 5", "leave it out"),
-        ("--no-jinja", "templates are always run as Jinja"),
+        ("--reasoning maybe", "'maybe' (choose from on"),
+        ("--chat-template-file /nowhere", "/nowhere"),
+        ("--reasoning-budget -2", "'-2' is not a whole number of at least -1"),
     ],
 )
 def test_wrong_values(argv: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +210,6 @@ def test_sampling_of_requests_that_say_nothing(argv: str, field: str, value: obj
         ("-a b,a", "aliases", ("b", "a")),
         ("--tags x,y", "tags", ("x", "y")),
         ("--hang-timeout 3", "hang_timeout_s", 3.0),
-        ('--chat-template-kwargs {"a":1}', "chat_template_kwargs", {"a": 1}),
     ],
 )
 def test_what_endpoints_are_told(argv: str, field: str, value: object) -> None:
@@ -266,6 +268,7 @@ def test_what_a_flag_sets_is_there() -> None:
         "http": HttpSettings(),
         "log": LogSettings(),
         "sampling": SamplingParams(),
+        "chat": ChatSettings(),
     }
     for flag in flags_of(GROUPS):
         part, _, field = flag.sets.partition(".")

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import httpx
 
-from pannier.engine import Engine
+from pannier.engine import Engine, source_tree
 
 from ...conftest import engine_environment
 from .case import Case
@@ -39,10 +39,21 @@ class World:
     llama_only: tuple[str, ...] = ()
 
 
+def template(name: str) -> tuple[str, str]:
+    """The flag for a chat template of llama.cpp's tree."""
+    return "--chat-template-file", f"templates/{name}.jinja"
+
+
+def _found(flag: str) -> str:
+    return str(source_tree() / "models" / flag) if flag.startswith("templates/") else flag
+
+
 WORLDS = {
     "llama": World("llama/model-f32.gguf", ("-c", "1024", "-np", "2", "--metrics", "--props")),
     "gemma3": World("gemma3/model-f32.gguf", ("-c", "1024", "-np", "2")),
     "qwen3next": World("qwen3next/model-f32.gguf", ("-c", "1024", "-np", "2")),
+    "thinks": World("llama/model-f32.gguf", ("-c", "8192", "-np", "2", *template("Qwen-QwQ-32B"))),
+    "calls": World("llama/model-f32.gguf", ("-c", "8192", "-np", "2", *template("Cohere2MoE"))),
     "small": World("llama/model-f32.gguf", ("-c", "256", "-np", "1", "--no-slots")),
     "one slot": World("llama/model-f32.gguf", ("-c", "512", "-np", "1", "--metrics", *SAVING)),
     "one slot gemma3": World("gemma3/model-f32.gguf", ("-c", "512", "-np", "1", *SAVING)),
@@ -149,7 +160,7 @@ class Pairs:
 
     def _start(self, world: World) -> Pair:
         assert self._engine.tools is not None
-        model = ["-m", str(DATA / world.model), "-a", "tiny", *world.flags, *EXACT]
+        model = ["-m", str(DATA / world.model), "-a", "tiny", *map(_found, world.flags), *EXACT]
         llama = [str(self._engine.tools / "llama-server"), *model, *world.llama_only]
         llama += ["--kv-unified", "--no-warmup", "--no-webui"]
         pannier = [sys.executable, "-m", "pannier", "serve", *model]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+OURS = ("response.reasoning_text.done", "response.function_call_arguments.done")
+"""Events of OpenAI's that llama-server does not send."""
+
 
 def read_events(text: str) -> list[Any]:
     """The data of server-sent events; the mark of the end stays text."""
@@ -22,6 +25,8 @@ def summed_up(events: list[Any]) -> dict[str, Any]:
     sums: dict[int, dict[str, Any]] = {}
     others = []
     for event in events:
+        if isinstance(event, dict) and event.get("type") in OURS:
+            continue
         piece = _piece(event)
         if piece is None:
             others.append(event)
@@ -35,6 +40,8 @@ def summed_up(events: list[Any]) -> dict[str, Any]:
 
 def _piece(event: Any) -> tuple[int, dict[str, Any]] | None:
     """Which answer an event adds to, and what; None for the others."""
+    if isinstance(event, dict) and str(event.get("type", "")).endswith("delta"):
+        return _typed(event)
     if not isinstance(event, dict) or "prompt_progress" in event:
         return None
     if event.get("stop") is False:
@@ -56,3 +63,13 @@ def _piece(event: Any) -> tuple[int, dict[str, Any]] | None:
 
 def _content(choice: dict[str, Any]) -> list[Any]:
     return list((choice.get("logprobs") or {}).get("content", []))
+
+
+def _typed(event: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+    """Of OpenAI's responses and Anthropic's messages."""
+    delta = event["delta"]
+    if isinstance(delta, str):
+        return 0, {event["type"]: delta}
+    if event["type"] == "content_block_delta":
+        return event["index"], {key: value for key, value in delta.items() if key != "type"}
+    return None
