@@ -12,6 +12,7 @@ import pytest
 from pannier import ChatError, Model
 from pannier.chat import schema_to_grammar
 from pannier.engine import Engine, source_tree
+from pannier.server.adapters import AdapterList
 from pannier.server.defaults import sampling_of
 from pannier.server.messages import Ready
 from pannier.server.requests.chat import ChatBody
@@ -124,6 +125,7 @@ def serving(pannier: Any) -> Iterator[Serving]:
             pieces=Pieces(model),
             sampling=sampling_of(model.metadata),
             all_pieces=Pieces(model, special=True),
+            adapters=AdapterList(),
         )
 
 
@@ -169,7 +171,7 @@ def theirs(body: dict[str, Any], client: httpx.Client) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("part", range(N_PARTS))
-def test_like_llama_client(
+def test_like_llama_server(
     part: int, serving: Serving, tools_engine: Engine, tmp_path: Path
 ) -> None:
     templates = sorted((source_tree() / "models" / "templates").glob("*.jinja"))
