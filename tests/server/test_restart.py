@@ -138,15 +138,15 @@ def test_what_cannot_go_on_says_so(cpu_engine: Engine) -> None:
 
 def test_over_http(cpu_engine: Engine) -> None:
     with serving(cpu_engine, "-c", "4096", "-np", "4", "-t", "1") as server:
-        body = request([5, 6, 7], N_TOKENS)
+        body = request([5, 6, 7], 4 * N_TOKENS)
         expected = asyncio.run(streamed_tokens(server.port, body))
 
         async def kill_while_it_streams() -> tuple[list[int], Any]:
-            whole = request([5, 6, 7], N_TOKENS, stream=False)
+            whole = request([5, 6, 7], 4 * N_TOKENS, stream=False)
             streaming = asyncio.create_task(streamed_tokens(server.port, body))
             answering = asyncio.create_task(completion(server.port, whole))
-            while not any(
-                slot.get("n_decoded") for slot in await asyncio.to_thread(server.get, "/slots")
+            while not streaming.done() and not any(
+                slot["is_processing"] for slot in await asyncio.to_thread(server.get, "/slots")
             ):
                 pass
             os.kill(server.get("/props")["engine"]["pid"], signal.SIGKILL)
