@@ -3,6 +3,7 @@
 from .batch import Batch, Sampled, StepResult
 from .chat import ChatPrompt
 from .context import Context
+from .context_plan import ContextPlan
 from .device import Device, devices
 from .errors import (
     ArgumentError,
@@ -17,10 +18,11 @@ from .errors import (
     LoadCancelled,
     ModelError,
     PannierError,
+    PlanError,
     RequestError,
     ServerError,
 )
-from .memory import MemoryReport, MemoryRow, SequenceMemory
+from .memory import MemoryReport, MemoryRow, SequenceMemory, TensorRow
 from .model import Model
 from .sampling import SamplingParams
 from .sequence import Sequence
@@ -34,6 +36,7 @@ __all__ = [
     "ClosedError",
     "Context",
     "ContextError",
+    "ContextPlan",
     "ConvertError",
     "DecodeError",
     "Device",
@@ -45,6 +48,7 @@ __all__ = [
     "Model",
     "ModelError",
     "PannierError",
+    "PlanError",
     "RequestError",
     "Sampled",
     "SamplingParams",
@@ -52,5 +56,6 @@ __all__ = [
     "SequenceMemory",
     "ServerError",
     "StepResult",
+    "TensorRow",
     "devices",
 ]

@@ -14,9 +14,13 @@ from typing import Any
 from . import _ffi
 from .chat import ChatPrompt
 from .context import Context
+from .context_params import native_context_params
+from .context_plan import ContextPlan, plan_context
 from .errors import ArgumentError, ClosedError, LoadCancelled
 from .load_placement import expert_rows
+from .memory import TensorRow
 from .modelfile import open_model_file
+from .native_rows import tensor_rows
 from .owner import Owner
 from .placement import Override
 
@@ -35,6 +39,8 @@ class Model(Owner):
         path: the GGUF file (the first one of a split set).
         n_gpu_layers: layers whose weights go to the devices; -1 is all.
         devices: device names to use; empty is all GPUs, `("none",)` is none.
+        tensor_split: the devices' shares of the layers, in any unit; empty is
+            by their free memory.
         experts: "cpu" keeps all routed experts in CPU memory, "gpu" keeps them
             with their layer, "auto" is "gpu" if the whole model fits there with
             room to spare. None does what the file says (`pannier.placement.*`),
@@ -46,7 +52,8 @@ class Model(Owner):
         load_mode: "auto", "mmap", "mlock", "mmap+mlock", "direct-io" or "none".
         vocab_only: load no weights: tokenizer, metadata and template only.
         no_alloc: check the file against its architecture (every tensor's name
-            and shape) and read no weight; no context can be made.
+            and shape), allocate nothing and read no weight; `plan` says what a
+            context would hold, and none can be made.
         check_tensors: look for NaN and other invalid values in the weights.
         progress: called with the fraction loaded, 0 to 1; returning False, or
             raising, cancels the load.
@@ -63,6 +70,7 @@ class Model(Owner):
         *,
         n_gpu_layers: int = -1,
         devices: Sequence[str] = (),
+        tensor_split: Sequence[float] = (),
         experts: str | None = None,
         n_cpu_moe: int = 0,
         tensor_overrides: Sequence[Override] = (),
@@ -80,7 +88,7 @@ class Model(Owner):
         self._pieces: dict[tuple[int, bool], bytes] = {}
         file = open_model_file(path)
         rows = [*tensor_overrides, *expert_rows(file, experts, n_cpu_moe, devices)]
-        params, self._keep_alive = _native_params(rows, devices, load_mode)
+        params, self._keep_alive = _native_params(rows, devices, tensor_split, load_mode)
         params.n_gpu_layers = n_gpu_layers
         params.vocab_only = vocab_only
         params.no_alloc = no_alloc
@@ -131,6 +139,19 @@ class Model(Owner):
         context = Context(self, **options)
         self._contexts.add(context)
         return context
+
+    def plan(self, **options: Any) -> ContextPlan:
+        """What a context with these options, those of `Context`, would be and hold.
+
+        Nothing is allocated. Raises ContextError unless the model was loaded with `no_alloc`, or
+        where llama.cpp cannot create the context, and ArgumentError for a value outside its range.
+        """
+        return plan_context(self.handle, native_context_params(**options))
+
+    @cached_property
+    def tensors(self) -> tuple[TensorRow, ...]:
+        """Where every tensor is, or would be. One that is used twice can be there twice."""
+        return tensor_rows(self.handle)
 
     # ------------------------------------------------------------ facts
 
@@ -311,21 +332,31 @@ class Model(Owner):
 
 
 def _native_params(
-    rows: Sequence[Override], devices: Sequence[str], load_mode: str
+    rows: Sequence[Override],
+    devices: Sequence[str],
+    tensor_split: Sequence[float],
+    load_mode: str,
 ) -> tuple[_ffi.model_params, list[Any]]:
     if load_mode not in LOAD_MODES:
         raise ArgumentError(
             f"load_mode is {load_mode!r}; it must be one of {', '.join(LOAD_MODES)}"
         )
+    if devices and tensor_split and len(devices) != len(tensor_split):
+        raise ArgumentError(
+            f"tensor_split has {len(tensor_split)} shares for {len(devices)} devices"
+        )
     names = _ffi.texts(devices)
+    split = _ffi.float32s(tensor_split)
     patterns = _ffi.texts([pattern for pattern, _ in rows])
     buffers = _ffi.texts([buffer for _, buffer in rows])
     params = _ffi.model_params(
         load_mode=LOAD_MODES[load_mode],
         n_devices=len(devices),
         devices=names,
+        n_split=len(tensor_split),
+        tensor_split=split,
         n_overrides=len(rows),
         override_patterns=patterns,
         override_buffers=buffers,
     )
-    return params, [names, patterns, buffers]
+    return params, [names, split, patterns, buffers]

@@ -24,6 +24,8 @@ class EngineConfig:
     n_gpu_layers: int = -1
     """-1: all layers."""
     devices: tuple[str, ...] = ()
+    tensor_split: tuple[float, ...] = ()
+    """The devices' shares of the layers; empty: by their free memory."""
     tensor_overrides: tuple[tuple[str, str], ...] = ()
     """Rows of (tensor name regex, buffer type), as `-ot`."""
     experts: str | None = None
@@ -59,6 +61,8 @@ class EngineConfig:
     swa_full: bool = False
     load_mode: str = "auto"
     """"auto", "mmap", "mlock", "mmap+mlock" or "none"."""
+    memory_limits: tuple[tuple[str, int], ...] = ()
+    """Rows of (device, most bytes of buffers there); what takes more does not start."""
 
     @property
     def n_draft(self) -> int:

@@ -46,6 +46,10 @@ ledger context_ledger(const pannier_context & ctx) {
 
 } // namespace
 
+std::vector<pannier_memory_row> memory_rows(const pannier_context & ctx) {
+    return context_ledger(ctx).rows;
+}
+
 pannier_memory_row memory_row(ggml_backend_buffer_type_t type, int32_t kind, uint64_t bytes) {
     ggml_backend_dev_t device = ggml_backend_buft_get_device(type);
     const bool         is_host =
@@ -73,5 +77,5 @@ using namespace pannier;
 
 int pannier_context_memory(const pannier_context * ctx, pannier_memory_row * rows, int32_t capacity,
                            int32_t * n_rows) {
-    return guard([&] { write_rows(context_ledger(not_null(ctx, "ctx")).rows, rows, capacity, n_rows); });
+    return guard([&] { write_rows(memory_rows(not_null(ctx, "ctx")), rows, capacity, n_rows); });
 }

@@ -1,9 +1,16 @@
 // Loading a model, its facts, its vocabulary.
+#include "memory_parts.h"
 #include "objects.h"
 
 #include "common.h"
 #include "ggml-backend.h"
 
+// Another library's class: see memory_parts.cpp.
+#pragma GCC visibility push(default)
+#include "llama-model.h"
+#pragma GCC visibility pop
+
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <regex>
@@ -11,6 +18,12 @@
 
 namespace pannier {
 namespace {
+
+#ifdef PANNIER_HAS_PLANS
+constexpr bool HAS_PLANS = true;
+#else
+constexpr bool HAS_PLANS = false; // without the patch, llama.cpp asserts that a plan maps no file
+#endif
 
 // Every buffer type that a tensor override may name.
 std::map<std::string, ggml_backend_buffer_type_t> buffer_types() {
@@ -89,6 +102,35 @@ std::vector<ggml_backend_dev_t> devices(const pannier_model_params & params) {
     return list;
 }
 
+// As long as llama.cpp reads it; empty for its own choice.
+std::vector<float> tensor_split(const pannier_model_params & params) {
+    if (params.n_split < 0 || static_cast<size_t>(params.n_split) > llama_max_devices()) {
+        fail(PANNIER_ERROR_ARGUMENT, "a split over %d devices; there may be %zu", params.n_split, llama_max_devices());
+    }
+    std::vector<float> shares(params.tensor_split, params.tensor_split + params.n_split);
+    if (!shares.empty()) {
+        const bool is_share = std::all_of(shares.begin(), shares.end(), [](float x) { return x >= 0 && x < 1e9F; });
+        if (!is_share || std::all_of(shares.begin(), shares.end(), [](float x) { return x == 0; })) {
+            fail(PANNIER_ERROR_ARGUMENT, "the shares of a split must be 0 or more, and one of them above 0");
+        }
+        shares.resize(llama_max_devices(), 0.0F);
+    }
+    return shares;
+}
+
+// What a plan of a load mode needs of it: whether the file would be mapped.
+llama_load_mode planned_mode(llama_load_mode mode) {
+    switch (mode) {
+        case LLAMA_LOAD_MODE_MMAP:
+        case LLAMA_LOAD_MODE_MMAP_MLOCK:
+            return LLAMA_LOAD_MODE_MMAP;
+        case LLAMA_LOAD_MODE_AUTO:
+            return LLAMA_LOAD_MODE_AUTO;
+        default:
+            return LLAMA_LOAD_MODE_NONE;
+    }
+}
+
 struct progress {
     pannier_progress_callback callback;
     void *                    user;
@@ -117,12 +159,16 @@ std::unique_ptr<pannier_model> load(const char * path, const pannier_model_param
     check_file(path);
     const auto overrides = tensor_overrides(params);
     auto       devs      = devices(params);
+    const auto shares    = tensor_split(params);
     progress   state{ params.progress, params.progress_user };
 
     llama_model_params native           = llama_model_default_params();
     native.n_gpu_layers                 = params.n_gpu_layers;
-    // without weights there is nothing to map, and llama.cpp asserts that nobody wants to
-    native.load_mode = params.no_alloc != 0 ? LLAMA_LOAD_MODE_NONE : static_cast<llama_load_mode>(params.load_mode);
+    native.load_mode                    = static_cast<llama_load_mode>(params.load_mode);
+    if (params.no_alloc != 0) {
+        native.load_mode = HAS_PLANS ? planned_mode(native.load_mode) : LLAMA_LOAD_MODE_NONE;
+    }
+    native.tensor_split                 = shares.empty() ? nullptr : shares.data();
     native.vocab_only                   = params.vocab_only != 0;
     native.no_alloc                     = params.no_alloc != 0;
     native.check_tensors                = params.check_tensors != 0;
@@ -141,6 +187,7 @@ std::unique_ptr<pannier_model> load(const char * path, const pannier_model_param
     }
     model->vocab       = llama_model_get_vocab(model->model);
     model->has_weights = !native.vocab_only && !native.no_alloc;
+    model->can_plan    = HAS_PLANS && !native.vocab_only && native.no_alloc;
     return model;
 }
 
@@ -206,6 +253,24 @@ int pannier_model_description(const pannier_model * model, char ** out) {
         char text[256] = "";
         llama_model_desc(not_null(model, "model").model, text, sizeof(text));
         not_null(out, "out") = copy_text(text);
+    });
+}
+
+int pannier_model_tensors(const pannier_model * model, pannier_tensor_row * rows, int32_t capacity,
+                          int32_t * n_rows) {
+    return guard([&] {
+        const auto & tensors           = not_null(model, "model").model->tensors_by_name;
+        not_null(n_rows, "n_rows") = static_cast<int32_t>(tensors.size());
+        for (int32_t i = 0; i < std::min(capacity, *n_rows); ++i) {
+            check_size(rows + i, "pannier_tensor_row");
+            const ggml_tensor * tensor = tensors[size_t(i)].second;
+            if (tensor->buffer == nullptr) {
+                fail(PANNIER_ERROR_ARGUMENT, "the model was loaded without its tensors");
+            }
+            const auto row = memory_row(ggml_backend_buffer_get_type(tensor->buffer), 0, ggml_nbytes(tensor));
+            rows[i] = { sizeof(pannier_tensor_row), tensors[size_t(i)].first.c_str(), row.device, row.buffer_type,
+                        row.is_host, row.bytes };
+        }
     });
 }
 
