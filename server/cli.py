@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import gc
+import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..planner.arguments import flags_between
 from .config import EngineConfig
-from .flags import add_flags, read_config
+from .flags import add_flags, fixed_fields, read_config
 from .named_model import find_model, find_or_build
 
 if TYPE_CHECKING:
     from ..engine import Engine
+    from ..planner import Plan
     from .serve import Listener
     from .state import ServerSettings
 
@@ -30,8 +34,26 @@ def execute(args: argparse.Namespace) -> int:
     with Listener(Address(args.host, args.port)) as listener:
         engine = find_or_build(args.backend)
         config = read_config(args, settings.model_path, str(engine.directory))
+        if args.vram:
+            config = planned(args, config)
         run(config, settings, engine, listener)
     return 0
+
+
+def planned(args: argparse.Namespace, config: EngineConfig) -> EngineConfig:
+    """The configuration with what a plan chooses for --vram. Raises `PlanError`."""
+    from ..engine.progress import say
+    from ..planner.child import Question, ask
+
+    plan = ask(Question(config, fixed_fields(args), args.vram, args.prefer))
+    arguments = shlex.join(flags_between(config, plan.config))
+    say("; ".join([f"planned {arguments or 'what was asked for'}", *plan.given_up]))
+    return replace(plan.config, memory_limits=limits_of(plan))
+
+
+def limits_of(plan: Plan) -> tuple[tuple[str, int], ...]:
+    """Most bytes of buffers on each device."""
+    return tuple((budget.device, budget.usable_bytes) for budget in plan.wish.devices)
 
 
 def read_settings(args: argparse.Namespace) -> ServerSettings:

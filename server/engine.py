@@ -18,7 +18,7 @@ from ..errors import PannierError, ServerError
 from ..model import Model, Progress
 from .config import EngineConfig
 from .limits import Limits, Policy
-from .loading import load_model, make_context
+from .loading import check_limits, load_model, make_context
 from .loop import EngineLoop
 from .messages import Failed, Loading, Ready
 from .prefix_cache import CacheSizes
@@ -49,6 +49,7 @@ def serve(connection: Connection, config: EngineConfig) -> None:
     with model:
         try:
             context = make_context(model, config)
+            check_limits(context, config)
         except PannierError as error:
             connection.send(Failed(str(error)))
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,26 @@ def gpu_layers(text: str) -> int:
 def comma_list(text: str) -> tuple[str, ...]:
     """Names between commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def shares(text: str) -> tuple[float, ...]:
+    """Numbers from 0 up between commas, not all of them 0."""
+    values = tuple(not_negative(part) for part in comma_list(text))
+    if not any(values):
+        raise argparse.ArgumentTypeError(f"{text!r} gives no device a share")
+    return values
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Sizes of memory between commas, as in 8G, 7.5GiB or 900M, in binary units."""
+    return tuple(_size(part) for part in comma_list(text))
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT])(?:i?B)?", text, re.IGNORECASE)
+    if not match or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size, as in 8G or 900M")
+    return int(float(match[1]) * 1024 ** ("KMGT".index(match[2].upper()) + 1))
 
 
 def overrides(text: str) -> tuple[tuple[str, str], ...]:

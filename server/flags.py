@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args
 
 from ..placement import ExpertsOn
+from ..planner.wish import Prefer
 from .config import EngineConfig
 from .flag_values import (
     at_least,
@@ -23,6 +25,8 @@ from .flag_values import (
     overrides,
     parallel,
     port,
+    shares,
+    sizes,
 )
 
 DEFAULT_HOST = "127.0.0.1"
@@ -42,11 +46,54 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     context = parser.add_argument_group("context")
     add_context(context)
     _add_slots(context)
+    _add_waiting(context)
     _add_hang_timeout(context)
     _add_prefixes(parser.add_argument_group("prefixes of prompts"))
     _add_speculation(parser.add_argument_group("speculation"))
     add_placement(parser.add_argument_group("placement"))
+    _add_planning(parser.add_argument_group("planning"))
     _add_http(parser.add_argument_group("HTTP"))
+
+
+def add_plannable(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Those that decide what memory a server takes."""
+    model = parser.add_argument_group("model")
+    add_model(model, verb)
+    add_loading(model)
+    context = parser.add_argument_group("context")
+    add_context(context)
+    _add_slots(context)
+    _add_prefix_sequences(context)
+    _add_speculation(parser.add_argument_group("speculation"))
+    add_placement(parser.add_argument_group("placement"))
+    _add_planning(parser.add_argument_group("planning"))
+
+
+PLANNABLE = {
+    "ctx_size": "n_ctx",
+    "batch_size": "n_batch",
+    "ubatch_size": "n_ubatch",
+    "cache_type_k": "cache_type_k",
+    "cache_type_v": "cache_type_v",
+    "gpu_layers": "n_gpu_layers",
+    "tensor_split": "tensor_split",
+    "override_tensor": "tensor_overrides",
+    "experts": "experts",
+    "n_cpu_moe": "n_cpu_moe",
+    "moe_cache_mib": "moe_cache_mib",
+    "parallel": "n_parallel",
+}
+"""Arguments that a plan chooses if they are not given, and their fields of `EngineConfig`."""
+
+
+def fixed_fields(args: argparse.Namespace) -> frozenset[str]:
+    """The fields that a plan has to leave as they are."""
+    given = {name: getattr(args, name) for name in PLANNABLE}
+    if args.parallel == -1:
+        del given["parallel"]
+    return frozenset(
+        PLANNABLE[name] for name, value in given.items() if value not in (None, [], ())
+    )
 
 
 def read_common(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
@@ -54,32 +101,43 @@ def read_common(args: argparse.Namespace, model: str, engine: str) -> EngineConf
     return EngineConfig(
         model=model,
         engine=engine,
-        n_ctx=args.ctx_size,
-        n_batch=args.batch_size,
-        n_ubatch=args.ubatch_size,
+        n_ctx=_given(args.ctx_size, EngineConfig.n_ctx),
+        n_batch=_given(args.batch_size, EngineConfig.n_batch),
+        n_ubatch=_given(args.ubatch_size, EngineConfig.n_ubatch),
         n_threads=args.threads,
         n_threads_batch=args.threads_batch,
-        n_gpu_layers=args.gpu_layers,
+        n_gpu_layers=_given(args.gpu_layers, EngineConfig.n_gpu_layers),
         devices=args.device,
+        tensor_split=args.tensor_split,
         tensor_overrides=tuple(row for rows in args.override_tensor for row in rows),
         experts=args.experts,
-        n_cpu_moe=args.n_cpu_moe,
-        moe_cache_mib=args.moe_cache_mib,
-        cache_type_k=args.cache_type_k,
-        cache_type_v=args.cache_type_v,
+        n_cpu_moe=_given(args.n_cpu_moe, EngineConfig.n_cpu_moe),
+        moe_cache_mib=_given(args.moe_cache_mib, EngineConfig.moe_cache_mib),
+        cache_type_k=args.cache_type_k or EngineConfig.cache_type_k,
+        cache_type_v=args.cache_type_v or EngineConfig.cache_type_v,
         flash_attn=args.flash_attn,
         swa_full=args.swa_full,
         load_mode=args.load_mode,
     )
 
 
-def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
-    """The engine's part of the arguments of `pannier serve`."""
+def read_plannable(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
+    """What `add_plannable` has flags for."""
     return replace(
         read_common(args, model, engine),
         n_parallel=EngineConfig.n_parallel if args.parallel == -1 else args.parallel,
         kv_unified=args.kv != "split",
         n_prefixes=args.prefix_sequences,
+        spec_type=args.spec_type,
+        spec_size_n=args.spec_ngram_simple_size_n,
+        spec_size_m=args.spec_ngram_simple_size_m,
+    )
+
+
+def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
+    """The engine's part of the arguments of `pannier serve`."""
+    return replace(
+        read_plannable(args, model, engine),
         cache_ram_mib=args.cache_ram,
         prefix_cache_dir=args.prefix_cache_dir,
         prefix_cache_mib=args.prefix_cache_mib,
@@ -87,10 +145,11 @@ def read_config(args: argparse.Namespace, model: str, engine: str) -> EngineConf
         queue_timeout_s=args.queue_timeout,
         max_per_key=args.max_per_key,
         max_itl_ms=args.max_itl_ms,
-        spec_type=args.spec_type,
-        spec_size_n=args.spec_ngram_simple_size_n,
-        spec_size_m=args.spec_ngram_simple_size_m,
     )
+
+
+def _given(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 Group = Any  # argparse names its type of a group privately
@@ -151,11 +210,11 @@ def add_loading(group: Group) -> None:
 def add_context(group: Group) -> None:
     """Sizes and types of a context."""
     add = group.add_argument
-    _number(add, "-c", "--ctx-size", 0, "tokens in the KV cache; 0: what the model was trained "
-            "with")  # fmt: skip
-    _number(add, "-b", "--batch-size", EngineConfig.n_batch, "most tokens in one step", low=1)
-    _number(add, "-ub", "--ubatch-size", EngineConfig.n_ubatch, "most tokens in one pass of the "
-            "graph; sets the size of the compute buffers", low=1)  # fmt: skip
+    number = partial(_open_number, add)
+    number("-c", "--ctx-size", 0, "tokens in the KV cache; 0: what the model was trained with")
+    number("-b", "--batch-size", EngineConfig.n_batch, "most tokens in one step", low=1)
+    number("-ub", "--ubatch-size", EngineConfig.n_ubatch, "most tokens in one pass of the graph; "
+           "sets the size of the compute buffers", low=1)  # fmt: skip
     _number(add, "-t", "--threads", 0, "CPU threads for single tokens; 0: one per physical core")
     _number(add, "-tb", "--threads-batch", 0, "CPU threads for prompts; 0: the same as -t")
     for letter in "kv":
@@ -163,7 +222,6 @@ def add_context(group: Group) -> None:
             f"-ct{letter}",
             f"--cache-type-{letter}",
             choices=CACHE_TYPES,
-            default="f16",
             metavar="TYPE",
             help=f"type of the KV cache's {letter.upper()} rows: {', '.join(CACHE_TYPES)} "
             "(default: f16)",
@@ -185,13 +243,6 @@ def add_context(group: Group) -> None:
 def _add_slots(group: Group) -> None:
     add = group.add_argument
     add(
-        "--context-shift",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="when a request's context is full, forget the older half of it and go on, instead of "
-        "ending the answer (default: end it)",
-    )
-    add(
         "-np",
         "--parallel",
         type=parallel,
@@ -212,6 +263,17 @@ def _add_slots(group: Group) -> None:
         ("--no-kv-unified", "-no-kvu", "split"),
     ):
         add(short, name, dest="kv", action="store_const", const=kind, help=f"--kv {kind}")
+
+
+def _add_waiting(group: Group) -> None:
+    add = group.add_argument
+    add(
+        "--context-shift",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="when a request's context is full, forget the older half of it and go on, instead of "
+        "ending the answer (default: end it)",
+    )
     _number(add, "", "--max-queue", 0, "requests that may wait for a slot; one more gets status "
             "503; 0: any number")  # fmt: skip
     _seconds(add, "--queue-timeout", "longest wait for a slot, then status 503; 0: any")
@@ -231,9 +293,8 @@ def _add_hang_timeout(group: Group) -> None:
     )
 
 
-def _add_prefixes(group: Group) -> None:
-    add = group.add_argument
-    add(
+def _add_prefix_sequences(group: Group) -> None:
+    group.add_argument(
         "--prefix-sequences",
         type=at_least(-1),
         default=-1,
@@ -241,6 +302,11 @@ def _add_prefixes(group: Group) -> None:
         help="states of prefixes kept on the device beside those of the slots; -1: as many as "
         "take no more memory than the KV cache (default: -1)",
     )
+
+
+def _add_prefixes(group: Group) -> None:
+    _add_prefix_sequences(group)
+    add = group.add_argument
     add(
         "-cram",
         "--cache-ram",
@@ -284,7 +350,6 @@ def add_placement(group: Group) -> None:
         "--gpu-layers",
         "--n-gpu-layers",
         type=gpu_layers,
-        default=-1,
         metavar="N",
         help="layers whose weights go to the devices: a number, all or auto (default: all)",
     )
@@ -295,6 +360,15 @@ def add_placement(group: Group) -> None:
         default=(),
         metavar="NAMES",
         help="devices to use, between commas; none: the CPU only (default: all GPUs)",
+    )
+    add(
+        "-ts",
+        "--tensor-split",
+        type=shares,
+        default=(),
+        metavar="SHARES",
+        help="the devices' shares of the layers, between commas, in any unit (default: by their "
+        "free memory)",
     )
     add(
         "-ot",
@@ -320,9 +394,30 @@ def add_placement(group: Group) -> None:
         dest="experts",
         help="the same as --experts cpu",
     )
-    _number(add, "-ncmoe", "--n-cpu-moe", 0, "keep the experts of the first N layers in CPU memory")
-    _number(add, "", "--moe-cache-mib", 0, "MiB on the devices that cache experts kept in CPU "
+    _open_number(
+        add, "-ncmoe", "--n-cpu-moe", 0, "keep the experts of the first N layers in CPU memory"
+    )
+    _open_number(add, "", "--moe-cache-mib", 0, "MiB on the devices that cache experts kept in CPU "
             "memory; 0: none")  # fmt: skip
+
+
+def _add_planning(group: Group) -> None:
+    add = group.add_argument
+    add(
+        "--vram",
+        type=sizes,
+        default=(),
+        metavar="SIZE[,SIZE]",
+        help="most memory to take of each device, as in 8G or 8G,6G, in their order; others are "
+        "not used. What is not given by other flags is chosen for it",
+    )
+    add(
+        "--prefer",
+        choices=get_args(Prefer),
+        default="speed",
+        help="what to choose for: the weights on the devices, the largest context, or the most "
+        "clients (default: speed)",
+    )
 
 
 def _add_http(group: Group) -> None:
@@ -366,6 +461,14 @@ def _number(
         metavar="N",
         help=f"{text} (default: {default})",
     )
+
+
+def _open_number(
+    add: Callable[..., Any], short: str, name: str, default: int, text: str, *, low: int = 0
+) -> None:
+    """A number that a plan may choose, if it is not given."""
+    names = [short, name] if short else [name]
+    add(*names, type=at_least(low), metavar="N", help=f"{text} (default: {default})")
 
 
 def _seconds(add: Callable[..., Any], name: str, text: str) -> None:
