@@ -101,16 +101,17 @@ def test_a_table_for_people(cpu_engine, tmp_path):
 
 
 @pytest.mark.engine
-def test_wrong_wishes(cpu_engine):
+def test_wrong_wishes(cpu_engine, tmp_path):
     model = DATA / "llama" / "model-f32.gguf"
+    large = write_header(tmp_path / "model.gguf", spec_of("qwen3-next"))
     cases = {
-        ("--vram", "1G"): "--vram names 1 devices; there are 0",
-        ("-dev", "GPU9"): "no device 'GPU9' to plan for",
-        ("-c", str(1 << 28)): "CPU has to hold",
-        ("-np", "300"): "n_seq_max is",
+        (model, "--vram", "1G"): "--vram names 1 devices; there are 0",
+        (model, "-dev", "GPU9"): "no device 'GPU9' to plan for",
+        (model, "-np", "300"): "n_seq_max is",
+        (large, "-c", str(1 << 23)): "CPU has to hold",
     }
     for arguments, message in cases.items():
-        result = pannier(cpu_engine, "plan", model, *arguments)
+        result = pannier(cpu_engine, "plan", *arguments)
         assert result.returncode == 1
         assert message in result.stderr
         assert result.stderr.count("\n") == 1
@@ -146,10 +147,24 @@ def test_a_budget_is_never_exceeded(vulkan_engine, cache):
 
 
 @pytest.mark.vulkan
+def test_two_devices(vulkan_engine, cache):
+    """The one software device, twice."""
+    env = {"GGML_VK_VISIBLE_DEVICES": "0,0"}
+    model = DATA / "qwen3next" / "model-f32.gguf"
+    answer = plan(vulkan_engine, model, "--vram", "8M,8M", "-c", 1024, env=env, cache=cache)
+    first, second, host = answer["devices"]
+    assert (first["device"], second["device"], host["device"]) == ("Vulkan0", "Vulkan1", "CPU")
+    assert min(first["weights_bytes"], second["weights_bytes"]) > 0
+    assert max(first["total_bytes"], second["total_bytes"]) <= 8 << 20
+    assert sum(answer["tensor_split"]) == answer["n_gpu_layers"]
+    assert allocated(vulkan_engine, answer["arguments"], env=env) == answer["rows"]
+
+
+@pytest.mark.vulkan
 def test_a_refusal_on_a_device(vulkan_engine, cache):
     model = DATA / "llama" / "model-f32.gguf"
     result = pannier(
-        vulkan_engine, "plan", model, "--vram", "1M", "-ngl", "all", cache=cache, env=VULKAN
+        vulkan_engine, "plan", model, "--vram", "100K", "-ngl", "all", cache=cache, env=VULKAN
     )
     assert result.returncode == 1
     assert "Vulkan0 has to hold" in result.stderr
