@@ -124,6 +124,7 @@ def serving(pannier: Any) -> Iterator[Serving]:
             pieces=Pieces(model),
             sampling=sampling_of(model.metadata),
             all_pieces=Pieces(model, special=True),
+            adapters=AdapterList(),
         )
 
 
@@ -169,7 +170,7 @@ def theirs(body: dict[str, Any], client: httpx.Client) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("part", range(N_PARTS))
-def test_like_llama_client(
+def test_like_llama_server(
     part: int, serving: Serving, tools_engine: Engine, tmp_path: Path
 ) -> None:
     templates = sorted((source_tree() / "models" / "templates").glob("*.jinja"))
