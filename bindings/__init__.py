@@ -1,5 +1,6 @@
 """pannier: big mixture-of-experts and hybrid models on small GPUs, on llama.cpp."""
 
+from .adapter import Adapter
 from .batch import Batch, Sampled, StepResult
 from .chat import ChatPrompt
 from .context import Context
@@ -28,6 +29,7 @@ from .sampling import SamplingParams
 from .sequence import Sequence
 
 __all__ = [
+    "Adapter",
     "ArgumentError",
     "Batch",
     "CacheFull",

@@ -78,11 +78,20 @@ class model_params(Struct):
         ("check_tensors", c.c_int32),
         ("n_devices", c.c_int32),
         ("devices", _TEXTS),
-        ("n_split", c.c_int32),
-        ("tensor_split", _F32P),
         ("n_overrides", c.c_int32),
         ("override_patterns", _TEXTS),
         ("override_buffers", _TEXTS),
+        ("split_mode", c.c_int32),
+        ("main_gpu", c.c_int32),
+        ("n_tensor_split", c.c_int32),
+        ("tensor_split", c.POINTER(c.c_float)),
+        ("lazy_mode", c.c_int32),
+        ("no_repack", c.c_int32),
+        ("no_host", c.c_int32),
+        ("n_kv_overrides", c.c_int32),
+        ("kv_keys", _TEXTS),
+        ("kv_types", _TEXTS),
+        ("kv_values", _TEXTS),
         ("progress", PROGRESS_CALLBACK),
         ("progress_user", c.c_void_p),
     ]
@@ -100,7 +109,15 @@ class model_info(Struct):
         ("n_layer", c.c_int32),
         ("bos", c.c_int32),
         ("eos", c.c_int32),
+        ("sep", c.c_int32),
+        ("fim_pre", c.c_int32),
+        ("fim_suf", c.c_int32),
+        ("fim_mid", c.c_int32),
+        ("fim_rep", c.c_int32),
+        ("fim_sep", c.c_int32),
         ("add_bos", c.c_int32),
+        ("add_eos", c.c_int32),
+        ("add_sep", c.c_int32),
         ("is_recurrent", c.c_int32),
         ("is_hybrid", c.c_int32),
         ("has_encoder", c.c_int32),
@@ -116,6 +133,31 @@ class tensor_row(Struct):
         ("buffer_type", c.c_char_p),
         ("is_host", c.c_int32),
         ("bytes", c.c_uint64),
+    ]
+
+
+class thread_params(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("n_cpus", c.c_int32),
+        ("cpus", c.POINTER(c.c_int32)),
+        ("strict", c.c_int32),
+        ("priority", c.c_int32),
+        ("poll", c.c_int32),
+    ]
+
+
+class rope_params(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("scaling", c.c_int32),
+        ("freq_base", c.c_float),
+        ("freq_scale", c.c_float),
+        ("yarn_orig_ctx", c.c_uint32),
+        ("yarn_ext_factor", c.c_float),
+        ("yarn_attn_factor", c.c_float),
+        ("yarn_beta_fast", c.c_float),
+        ("yarn_beta_slow", c.c_float),
     ]
 
 
@@ -140,6 +182,9 @@ class context_params(Struct):
         ("embeddings", c.c_int32),
         ("pooling", c.c_int32),
         ("moe_cache_bytes", c.c_uint64),
+        ("rope", c.POINTER(rope_params)),
+        ("threads", c.POINTER(thread_params)),
+        ("threads_batch", c.POINTER(thread_params)),
     ]
 
 
@@ -156,6 +201,7 @@ class context_info(Struct):
         ("kv_unified", c.c_int32),
         ("pooling", c.c_int32),
         ("n_embd_out", c.c_int32),
+        ("n_embed_max", c.c_int32),
         ("has_memory", c.c_int32),
         ("has_kv", c.c_int32),
         ("has_recurrent", c.c_int32),
@@ -233,9 +279,12 @@ class sampler_params(Struct):
         ("mirostat", c.c_int32),
         ("mirostat_tau", c.c_float),
         ("mirostat_eta", c.c_float),
+        ("adaptive_target", c.c_float),
+        ("adaptive_decay", c.c_float),
         ("min_keep", c.c_int32),
         ("ignore_eos", c.c_int32),
         ("n_probs", c.c_int32),
+        ("post_sampling_probs", c.c_int32),
         ("n_dry_sequence_breakers", c.c_int32),
         ("dry_sequence_breakers", _TEXTS),
         ("n_samplers", c.c_int32),
@@ -244,6 +293,19 @@ class sampler_params(Struct):
         ("logit_bias_tokens", _I32P),
         ("logit_bias_values", _F32P),
         ("grammar", c.c_char_p),
+        ("grammar_type", c.c_int32),
+        ("grammar_lazy", c.c_int32),
+        ("n_triggers", c.c_int32),
+        ("trigger_types", _I32P),
+        ("trigger_values", _TEXTS),
+        ("trigger_tokens", _I32P),
+        ("generation_prompt", c.c_char_p),
+        ("reasoning_budget", c.c_int32),
+        ("reasoning_control", c.c_int32),
+        ("reasoning_start", c.c_char_p),
+        ("n_reasoning_ends", c.c_int32),
+        ("reasoning_ends", _TEXTS),
+        ("reasoning_message", c.c_char_p),
     ]
 
 
@@ -311,6 +373,7 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     ("build_info", c.c_char_p, []),
     ("text_free", None, [c.c_void_p]),
     ("log_set", None, [LOG_CALLBACK, c.c_void_p]),
+    ("numa_init", c.c_int, [int32_arg]),
     ("device_count", c.c_int32, []),
     ("device_get", c.c_int, [int32_arg, c.POINTER(device)]),
     ("model_load", c.c_int, [c.c_char_p, c.POINTER(model_params), c.POINTER(_HANDLE)]),
@@ -319,6 +382,7 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     ("model_description", c.c_int, [_HANDLE, _OUT_TEXT]),
     ("model_tensors", c.c_int, [_HANDLE, c.POINTER(tensor_row), int32_arg, _I32P]),
     ("model_metadata", c.c_int, [_HANDLE, _OUT_TEXT]),
+    ("model_add_adapter", c.c_int, [_HANDLE, c.c_char_p, _I32P]),
     (
         "tokenize",
         c.c_int,
@@ -331,11 +395,22 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
         [_HANDLE, _I32P, int32_arg, int32_arg, int32_arg, c.c_char_p, int32_arg, _I32P],
     ),
     ("token_is_eog", c.c_int32, [_HANDLE, int32_arg]),
-    ("chat_apply", c.c_int, [_HANDLE, c.c_char_p, _OUT_TEXT]),
+    ("chat_set_template", c.c_int, [_HANDLE, c.c_char_p]),
+    ("chat_facts", c.c_int, [_HANDLE, _OUT_TEXT]),
+    ("chat_apply", c.c_int, [_HANDLE, c.c_char_p, _OUT_TEXT, c.POINTER(_HANDLE)]),
+    ("chat_parser_copy", c.c_int, [_HANDLE, c.POINTER(_HANDLE)]),
+    ("chat_parser_free", None, [_HANDLE]),
+    (
+        "chat_parse",
+        c.c_int,
+        [_HANDLE, c.c_char_p, int32_arg, _I32P, _I32P, int32_arg, int32_arg, _OUT_TEXT],
+    ),
+    ("json_schema_to_grammar", c.c_int, [c.c_char_p, _OUT_TEXT]),
     ("context_create", c.c_int, [_HANDLE, c.POINTER(context_params), c.POINTER(_HANDLE)]),
     ("context_free", None, [_HANDLE]),
     ("context_get_info", c.c_int, [_HANDLE, c.POINTER(context_info)]),
     ("context_interrupt", None, [_HANDLE]),
+    ("context_set_adapters", c.c_int, [_HANDLE, _I32P, _F32P, int32_arg]),
     ("context_embed", c.c_int, [_HANDLE, _I32P, _I32P, int32_arg, _F32P, c.c_size_t]),
     ("context_step", c.c_int, [_HANDLE, c.POINTER(batch), c.POINTER(step)]),
     ("context_logits", c.c_int, [_HANDLE, int32_arg, _F32P, int32_arg]),
@@ -351,6 +426,7 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
         [_HANDLE, int32_arg, c.POINTER(sampler_params), _I32P, int32_arg, int32_arg],
     ),
     ("sampler_clear", c.c_int, [_HANDLE, int32_arg]),
+    ("sampler_end_reasoning", c.c_int, [_HANDLE, int32_arg, _I32P]),
     ("context_memory", c.c_int, [_HANDLE, c.POINTER(memory_row), int32_arg, _I32P]),
     (
         "context_plan",
@@ -430,8 +506,12 @@ class Library:
 
     def text(self, function: Any, *args: Any) -> str:
         """Call a function whose last argument hands out text; free the text."""
-        out = c.c_void_p()
+        out = Text()
         self.check(function(*args, c.byref(out)))
+        return self.take(out)
+
+    def take(self, out: c.c_void_p) -> str:
+        """Text that a function handed out; frees it."""
         try:
             return c.string_at(out.value or 0).decode("utf-8", "replace")
         finally:
@@ -472,7 +552,9 @@ def load(path: Path) -> Library:
 
 
 Handle = c.c_void_p
+Text = c.c_void_p
 byref = c.byref
+pointer = c.pointer
 buffer = c.create_string_buffer
 int32 = c.c_int32
 int64 = c.c_int64

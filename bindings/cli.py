@@ -24,13 +24,28 @@ COMMANDS = {
     "plan": ("pannier.planner.cli", "say what a model will take, and choose what fits"),
     "inspect": ("pannier.modelfile.cli", "check a model file and show what it says and costs"),
     "serve": ("pannier.server.cli", "serve a model over HTTP to several clients"),
-    "chat": ("pannier.chat_cli.cli", "talk to a model in the terminal"),
+    "chat": ("pannier.chat_cli.cli", "talk to a model or a server in the terminal"),
+    "complete": ("pannier.chat_cli.complete", "go on with a text, by a model or a server"),
 }
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes `--ctx_size` for `--ctx-size`, as llama.cpp's programs do."""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """As argparse's, with underscores in flags read as dashes."""
+        return super().parse_known_args(list(map(dashed, args or ())), namespace)
+
+
+def dashed(argument: str) -> str:
+    """A long flag by the name that it is listed under; anything else as it is."""
+    name, sign, value = argument.partition("=")
+    return name.replace("_", "-") + sign + value if name.startswith("--") else argument
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The whole parser, every command configured."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="pannier",
         description="Run big mixture-of-experts and hybrid models on small GPUs, "
         "for several clients at once.",
@@ -46,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status. Known errors become one line on stderr."""
-    args = make_parser().parse_args(argv)
+    args = make_parser().parse_args(sys.argv[1:] if argv is None else argv)
     try:
         status: int = args.execute(args)
     except PannierError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from collections.abc import Sequence as Sequence_
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,10 @@ class Context(Owner):
         pooling: how a prompt's tokens become one embedding: "mean", "cls" (the
             first), "last", "rank" (a classification head's scores), "none", or
             "auto" for what the model file says.
+        rope: how positions turn; None: as the model says.
+        threads, threads_batch: CPUs and priority of the threads for single
+            tokens and for prompts; without `threads` any, without
+            `threads_batch` the same.
         moe_cache_bytes: device memory for experts that live in CPU memory.
 
     Raises:
@@ -61,7 +66,7 @@ class Context(Owner):
     """
 
     def __init__(self, model: Model, **options: Any) -> None:
-        params = native_context_params(**options)
+        params, keep_alive = native_context_params(**options)
         self.model = model
         self._lib = _ffi.library()
         self._lock = threading.RLock()
@@ -71,6 +76,7 @@ class Context(Owner):
         self._lib.check(
             self._lib.context_create(model.handle, _ffi.byref(params), _ffi.byref(handle))
         )
+        del keep_alive  # the engine has copied it
         self._handle = handle
         info = _ffi.context_info()
         self._lib.check(self._lib.context_get_info(handle, _ffi.byref(info)))
@@ -147,6 +153,12 @@ class Context(Owner):
         return int(self._info.n_embd_out)
 
     @property
+    def n_embed_max(self) -> int:
+        """Most tokens of a prompt to embed: a ubatch, or more where the prompt's last token alone
+        counts and sees no later one. 0 in a context that generates."""
+        return int(self._info.n_embed_max)
+
+    @property
     def has_memory(self) -> bool:
         """Whether there are sequences; a model that only embeds keeps none."""
         return bool(self._info.has_memory)
@@ -220,6 +232,20 @@ class Context(Owner):
             "sampler_set", seq_id, _ffi.byref(raw), _ffi.int32s(tokens), len(tokens), n_generated
         )
 
+    def set_adapters(self, scales: Mapping[int, float]) -> None:
+        """From the next step on compute with these of the model's adapters, and no others.
+
+        What the sequences hold stays as it was computed. llama.cpp prepares its graphs anew, which
+        takes about as long as creating the context.
+
+        Args:
+            scales: by `Adapter.id`; 0 leaves one out.
+
+        Raises ArgumentError for an adapter that is not there, or a scale that is no number.
+        """
+        ids = _ffi.int32s(list(scales))
+        self.call("context_set_adapters", ids, _ffi.float32s(list(scales.values())), len(scales))
+
     def clear_sampler(self, seq_id: int) -> None:
         """Take a sequence's sampler away."""
         self.call("sampler_clear", seq_id)
@@ -256,8 +282,8 @@ class Context(Owner):
         n_embd_out]. A prompt's row depends on what it is batched with by rounding only.
 
         Raises:
-            ArgumentError: a prompt is empty, or longer than n_ubatch or the model allows, or the
-                context was created without `embeddings`.
+            ArgumentError: a prompt is empty, or longer than `n_embed_max` or the model allows, or
+                the context was created without `embeddings`.
             DecodeError: compute failed or was interrupted.
         """
         rows = embed(self, prompts)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from . import _ffi
 from .cores import physical_cores
+from .cpu_threads import CpuThreads
 from .embedding import POOLING
 from .errors import ArgumentError
+from .rope import Rope
 
 FLASH_ATTN = {"auto": -1, "off": 0, "on": 1}
 UINT32_MAX = 2**32 - 1
@@ -31,8 +33,11 @@ def native_context_params(
     offload_kqv: bool = True,
     op_offload: bool = True,
     moe_cache_bytes: int = 0,
-) -> _ffi.context_params:
-    """The options of `Context`, with its defaults.
+    rope: Rope | None = None,
+    threads: CpuThreads | None = None,
+    threads_batch: CpuThreads | None = None,
+) -> tuple[_ffi.context_params, list[_ffi.Struct]]:
+    """The options of `Context`, with its defaults, and what has to live until it is created.
 
     Raises ArgumentError for a value that cannot be.
     """
@@ -54,7 +59,7 @@ def native_context_params(
     for name, value in sizes.items():
         if not 0 <= value <= UINT32_MAX:
             raise ArgumentError(f"{name} is {value}; it must be 0 to {UINT32_MAX}")
-    return _ffi.context_params(
+    params = _ffi.context_params(
         **sizes,
         type_k=type_k.encode(),
         type_v=type_v.encode(),
@@ -67,3 +72,22 @@ def native_context_params(
         pooling=POOLING[pooling],
         moe_cache_bytes=moe_cache_bytes,
     )
+    return params, _set_parts(params, rope, threads, threads_batch)
+
+
+def _set_parts(
+    params: _ffi.context_params,
+    rope: Rope | None,
+    threads: CpuThreads | None,
+    threads_batch: CpuThreads | None,
+) -> list[_ffi.Struct]:
+    """Returns what has to live until the context is created."""
+    parts: list[_ffi.Struct] = []
+    if rope is not None:
+        parts.append(native_rope := rope.native())
+        params.rope = _ffi.pointer(native_rope)
+    if threads is not None:
+        one, batch = threads.native(), (threads_batch or threads).native()
+        params.threads, params.threads_batch = _ffi.pointer(one), _ffi.pointer(batch)
+        parts += [one, batch]
+    return parts

@@ -12,21 +12,28 @@ from pathlib import Path
 from typing import Any
 
 from . import _ffi
-from .chat import ChatPrompt
+from .adapter import Adapter
+from .chat import ChatFacts, ChatParser, ChatPrompt
 from .context import Context
 from .context_params import native_context_params
 from .context_plan import ContextPlan, plan_context
 from .errors import ArgumentError, ClosedError, LoadCancelled
+from .fim import FimTokens
 from .load_placement import expert_rows
 from .memory import TensorRow
 from .modelfile import open_model_file
+from .modelfile.adapter import open_adapter_file
+from .modelfile.overrides import Row
 from .native_rows import tensor_rows
 from .owner import Owner
 from .placement import Override
 
 Progress = Callable[[float], "bool | None"]
 
-LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
+LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4,
+              "dio": 4}  # fmt: skip
+LAZY_MODES = {"off": 0, "auto": 1, "on": 2}
+SPLIT_MODES = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
 
 
 class Model(Owner):
@@ -39,8 +46,6 @@ class Model(Owner):
         path: the GGUF file (the first one of a split set).
         n_gpu_layers: layers whose weights go to the devices; -1 is all.
         devices: device names to use; empty is all GPUs, `("none",)` is none.
-        tensor_split: the devices' shares of the layers, in any unit; empty is
-            by their free memory.
         experts: "cpu" keeps all routed experts in CPU memory, "gpu" keeps them
             with their layer, "auto" is "gpu" if the whole model fits there with
             room to spare. None does what the file says (`pannier.placement.*`),
@@ -49,6 +54,15 @@ class Model(Owner):
             whatever the file says.
         tensor_overrides: rows of (tensor name regex, buffer type); the first
             matching row wins, and they come before `experts`.
+        lazy_mode: "on" reads rows of per-layer embeddings when they are needed,
+            "auto" does so for tensors above 4 GiB, "off" never.
+        repack: rearrange weights on the CPU for its kernels.
+        no_host: no pinned host memory.
+        split_mode: how several devices share the model: "none" (one device,
+            `main_gpu`), "layer", "row" or "tensor".
+        tensor_split: shares of the devices; empty: by their free memory.
+        kv_overrides: rows of (metadata key, type, value as text) that count
+            in place of the file's; types are int, float, bool and str.
         load_mode: "auto", "mmap", "mlock", "mmap+mlock", "direct-io" or "none".
         vocab_only: load no weights: tokenizer, metadata and template only.
         no_alloc: check the file against its architecture (every tensor's name
@@ -70,11 +84,17 @@ class Model(Owner):
         *,
         n_gpu_layers: int = -1,
         devices: Sequence[str] = (),
-        tensor_split: Sequence[float] = (),
         experts: str | None = None,
         n_cpu_moe: int = 0,
         tensor_overrides: Sequence[Override] = (),
         load_mode: str = "auto",
+        lazy_mode: str = "auto",
+        repack: bool = True,
+        no_host: bool = False,
+        split_mode: str = "layer",
+        tensor_split: Sequence[float] = (),
+        main_gpu: int = 0,
+        kv_overrides: Sequence[Row] = (),
         vocab_only: bool = False,
         no_alloc: bool = False,
         check_tensors: bool = False,
@@ -86,10 +106,16 @@ class Model(Owner):
         self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._pieces: dict[tuple[int, bool], bytes] = {}
-        file = open_model_file(path)
-        rows = [*tensor_overrides, *expert_rows(file, experts, n_cpu_moe, devices)]
-        params, self._keep_alive = _native_params(rows, devices, tensor_split, load_mode)
+        self._file = open_model_file(path, kv_overrides)
+        rows = [*tensor_overrides, *expert_rows(self._file, experts, n_cpu_moe, devices)]
+        params, self._keep_alive = _native_params(rows, devices, load_mode)
         params.n_gpu_layers = n_gpu_layers
+        params.lazy_mode = _choice(LAZY_MODES, "lazy_mode", lazy_mode)
+        params.no_repack = not repack
+        params.no_host = no_host
+        params.main_gpu = main_gpu
+        params.split_mode = _choice(SPLIT_MODES, "split_mode", split_mode)
+        self._keep_alive += _set_lists(params, tensor_split, kv_overrides)
         params.vocab_only = vocab_only
         params.no_alloc = no_alloc
         params.check_tensors = check_tensors
@@ -134,6 +160,18 @@ class Model(Owner):
             if handle is not None:
                 self._lib.model_free(handle)
 
+    def add_adapter(self, path: str | os.PathLike[str]) -> Adapter:
+        """Load a LoRA adapter, for `Context.set_adapters`.
+
+        Raises ModelError for a file that is missing, damaged, or made for another model.
+        """
+        file = open_adapter_file(path, self._file)
+        id = _ffi.int32()
+        self._lib.check(
+            self._lib.model_add_adapter(self.handle, os.fsencode(file.path), _ffi.byref(id))
+        )
+        return Adapter(id.value, file)
+
     def context(self, **options: Any) -> Context:
         """A context over this model; the options are those of `Context`."""
         context = Context(self, **options)
@@ -146,7 +184,8 @@ class Model(Owner):
         Nothing is allocated. Raises ContextError unless the model was loaded with `no_alloc`, or
         where llama.cpp cannot create the context, and ArgumentError for a value outside its range.
         """
-        return plan_context(self.handle, native_context_params(**options))
+        params, _keep_alive = native_context_params(**options)
+        return plan_context(self.handle, params)
 
     @cached_property
     def tensors(self) -> tuple[TensorRow, ...]:
@@ -203,9 +242,30 @@ class Model(Owner):
         return int(self._info.eos)
 
     @property
+    def sep(self) -> int:
+        """Token between two texts; -1 if the vocabulary has none."""
+        return int(self._info.sep)
+
+    @property
     def add_bos(self) -> bool:
         """Whether `tokenize(add_special=True)` begins with `bos`."""
         return bool(self._info.add_bos)
+
+    @property
+    def add_eos(self) -> bool:
+        """Whether `tokenize(add_special=True)` ends with `eos`."""
+        return bool(self._info.add_eos)
+
+    @property
+    def add_sep(self) -> bool:
+        """Whether the model wants `sep` between two texts."""
+        return bool(self._info.add_sep)
+
+    @property
+    def fim(self) -> FimTokens:
+        """Tokens for filling a gap in a text."""
+        info = self._info
+        return FimTokens(info.fim_pre, info.fim_suf, info.fim_mid, info.fim_rep, info.fim_sep)
 
     @property
     def is_recurrent(self) -> bool:
@@ -327,36 +387,70 @@ class Model(Owner):
             "chat_template_kwargs": chat_template_kwargs,
             "template": template,
         }
-        text = self._lib.text(self._lib.chat_apply, self.handle, json.dumps(request).encode())
-        return ChatPrompt.from_json(json.loads(text))
+        prompt, parser = self.render_chat(request)
+        parser.close()
+        return prompt
+
+    def render_chat(self, request: dict[str, Any]) -> tuple[ChatPrompt, ChatParser]:
+        """Render a conversation and get the parser of the answer.
+
+        Args:
+            request: as `pannier_chat_apply` of pannier.h says.
+
+        Raises ChatError for messages, tools or schemas that llama.cpp does not take, and
+        ArgumentError for those that are too large or too deep.
+        """
+        out, parser = _ffi.Text(), _ffi.Handle()
+        data = json.dumps(request).encode()
+        status = self._lib.chat_apply(self.handle, data, _ffi.byref(out), _ffi.byref(parser))
+        self._lib.check(status)
+        text = self._lib.take(out)
+        return ChatPrompt.from_json(json.loads(text)), ChatParser(parser)
+
+    def set_chat_template(self, source: str) -> None:
+        """Use this template, Jinja or the name of one of llama.cpp's own, in place of the file's.
+
+        Raises ChatError for one that does not parse.
+        """
+        self._lib.check(self._lib.chat_set_template(self.handle, source.encode()))
+        self.__dict__.pop("chat_facts", None)
+
+    @cached_property
+    def chat_facts(self) -> ChatFacts:
+        """What the chat templates can do. Raises ChatError for one that does not parse."""
+        return ChatFacts(**json.loads(self._lib.text(self._lib.chat_facts, self.handle)))
 
 
 def _native_params(
-    rows: Sequence[Override],
-    devices: Sequence[str],
-    tensor_split: Sequence[float],
-    load_mode: str,
+    rows: Sequence[Override], devices: Sequence[str], load_mode: str
 ) -> tuple[_ffi.model_params, list[Any]]:
-    if load_mode not in LOAD_MODES:
-        raise ArgumentError(
-            f"load_mode is {load_mode!r}; it must be one of {', '.join(LOAD_MODES)}"
-        )
-    if devices and tensor_split and len(devices) != len(tensor_split):
-        raise ArgumentError(
-            f"tensor_split has {len(tensor_split)} shares for {len(devices)} devices"
-        )
     names = _ffi.texts(devices)
-    split = _ffi.float32s(tensor_split)
     patterns = _ffi.texts([pattern for pattern, _ in rows])
     buffers = _ffi.texts([buffer for _, buffer in rows])
     params = _ffi.model_params(
-        load_mode=LOAD_MODES[load_mode],
+        load_mode=_choice(LOAD_MODES, "load_mode", load_mode),
         n_devices=len(devices),
         devices=names,
-        n_split=len(tensor_split),
-        tensor_split=split,
         n_overrides=len(rows),
         override_patterns=patterns,
         override_buffers=buffers,
     )
-    return params, [names, split, patterns, buffers]
+    return params, [names, patterns, buffers]
+
+
+def _choice(choices: dict[str, int], name: str, value: str) -> int:
+    if value not in choices:
+        raise ArgumentError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+    return choices[value]
+
+
+def _set_lists(
+    params: _ffi.model_params, tensor_split: Sequence[float], kv_overrides: Sequence[Row]
+) -> list[Any]:
+    """Returns what has to live as long as the parameters."""
+    shares = _ffi.float32s(tensor_split)
+    columns = [_ffi.texts([row[i] for row in kv_overrides]) for i in range(3)]
+    params.n_tensor_split, params.tensor_split = len(tensor_split), shares
+    params.n_kv_overrides = len(kv_overrides)
+    params.kv_keys, params.kv_types, params.kv_values = columns
+    return [shares, *columns]

@@ -19,6 +19,50 @@ DEFAULT_SAMPLERS = (
     "temperature",
 )
 
+SAMPLERS = (*DEFAULT_SAMPLERS, "infill", "adaptive_p")
+SAMPLER_CHARS = {  # common/sampling.cpp: common_sampler_type_to_chr
+    "e": "penalties",
+    "d": "dry",
+    "s": "top_n_sigma",
+    "k": "top_k",
+    "y": "typ_p",
+    "p": "top_p",
+    "m": "min_p",
+    "x": "xtc",
+    "t": "temperature",
+    "i": "infill",
+    "a": "adaptive_p",
+}
+
+
+@dataclass(frozen=True)
+class GrammarTrigger:
+    """What has a lazy grammar begin. Source of the types: `common_grammar_trigger_type`."""
+
+    type: int
+    """0: a token, 1: a word, 2: a pattern, 3: a pattern for the whole output."""
+    value: str
+    token: int = -1
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """Where a model reasons, and for how long it may."""
+
+    start: str
+    """Text that begins reasoning."""
+    ends: tuple[str, ...]
+    """Texts that end it; the first is written when the budget is spent."""
+    budget: int = -1
+    """Most tokens; -1: any number."""
+    message: str = ""
+    """Written before the end when the budget is spent."""
+    control: bool = False
+    """It may be told to end."""
+
+
+GRAMMAR_TYPES = {"user": 1, "output_format": 2, "tool_calls": 3}
+
 
 @dataclass(frozen=True)
 class SamplingParams:
@@ -54,13 +98,28 @@ class SamplingParams:
     mirostat: int = 0
     mirostat_tau: float = 5.0
     mirostat_eta: float = 0.1
+    adaptive_target: float = -1.0
+    """Probability that chosen tokens should have on average, where "adaptive_p" is among the
+    samplers; negative disables."""
+    adaptive_decay: float = 0.9
+    """Weight of the past in that average; 0 to 0.99."""
     min_keep: int = 0
     ignore_eos: bool = False
     samplers: tuple[str, ...] = DEFAULT_SAMPLERS
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     """Token id to the amount added to its logit; `-inf` forbids the token."""
+    post_sampling_probs: bool = False
+    """Report the probabilities of what the samplers left, instead of the model's own."""
     grammar: str = ""
     """A GBNF grammar that the whole output must follow; empty for none."""
+    grammar_type: str = "user"
+    """Whose it is: all but the user's know the generation prompt."""
+    grammar_lazy: bool = False
+    """The grammar holds from one of its triggers on."""
+    grammar_triggers: tuple[GrammarTrigger, ...] = ()
+    generation_prompt: str = ""
+    """The end of the prompt that belongs to the output already."""
+    reasoning: Reasoning | None = None
 
     @classmethod
     def greedy(cls) -> SamplingParams:

@@ -23,10 +23,13 @@ class HasPieces(Protocol):
 class Pieces:
     """A vocabulary's pieces, each asked for once."""
 
-    def __init__(self, vocabulary: HasPieces, *, special: bool = False) -> None:
+    def __init__(
+        self, vocabulary: HasPieces, *, special: bool = False, spelled: Iterable[int] = ()
+    ) -> None:
+        """`special` spells out control tokens; `spelled` are those spelled out in any case."""
         self._vocabulary = vocabulary
         self._special = special
-        self._known: dict[int, bytes] = {}
+        self._known = {token: vocabulary.piece(token, special=True) for token in spelled}
 
     def __getitem__(self, token: int) -> bytes:
         piece = self._known.get(token)
@@ -45,14 +48,14 @@ class TextStream:
 
     The first stop string to be complete ends the text before it (the one that
     began earlier, if two end together). `stop` then names it, and everything
-    that follows is dropped. Bytes that are no UTF-8 become U+FFFD, as
-    `bytes.decode` with "replace" makes them.
+    that follows is dropped. Bytes that are no UTF-8 become what `bytes.decode` makes of
+    them with `errors`.
     """
 
-    def __init__(self, pieces: Pieces, stops: Sequence[str] = ()) -> None:
+    def __init__(self, pieces: Pieces, stops: Sequence[str] = (), errors: str = "replace") -> None:
         self._pieces = pieces
         self._stops = [(stop.encode(), stop) for stop in stops if stop]
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
         self._held = b""
         self.n_bytes = 0
         """Bytes pushed so far."""

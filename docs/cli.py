@@ -53,7 +53,7 @@ def arguments(group: argparse._ArgumentGroup) -> Iterator[tuple[str, argparse.Ac
         if isinstance(action, argparse._SubParsersAction):
             for choice in action._choices_actions:
                 yield choice.dest, choice
-        elif not isinstance(action, argparse._HelpAction):
+        elif action.help is not argparse.SUPPRESS and action.dest != "help":
             yield typed(action), action
 
 

@@ -19,10 +19,11 @@ NAMES = {"integer": "whole number", "string": "string", "number": "number", "boo
 NULL = {"type": "null"}
 REFUSED = "Refused"
 SECTIONS = {
-    "Conversation": "Of a conversation: `/v1/chat/completions` and `/apply-template`.",
-    "Generation": "Of `/completion`, `/v1/completions` and `/v1/chat/completions`. Where a row has "
-    "several names, the first that is given counts.",
-    "Sampling": "Of the same three. Numbers outside their range are moved to its border "
+    "Conversation": "Of a conversation: `/v1/chat/completions`, its `/input_tokens`, "
+    "`/apply-template`, and but for `messages` `/v1/responses`.",
+    "Generation": "Of `/completion`, `/v1/completions`, `/v1/chat/completions` and "
+    "`/v1/responses`. Where a row has several names, the first that is given counts.",
+    "Sampling": "Of the same four. Numbers outside their range are moved to its border "
     '("clamped") or refused. Defaults are llama.cpp\'s; those that the model file '
     "names (`general.sampling.*`) come before them, and `/props` shows what holds.",
 }
@@ -173,9 +174,10 @@ class Page:
         content = operation["responses"]["200"]["content"]
         for kind, media in content.items():
             if kind == "text/event-stream":
-                yield from ("", f"Stream: events of {self._type(media['x-event'])}.")
+                data = media["schema"]["properties"]["data"]
+                yield from ("", f"Stream: events of {self._type(data['contentSchema'])}.")
             elif kind != "application/json":
-                yield from ("", f"Answer: `{kind}`.")
+                yield from ("", f"Answer: `{kind}`.", "", "```", media["example"].rstrip(), "```")
             else:
                 yield from ("", f"Answer: {self._type(media['schema'])}.")
                 if "example" in media:
@@ -211,7 +213,8 @@ class Page:
     # ------------------------------------------------------------ schemas
 
     def _schema(self, schema: Json) -> Json:
-        found: Json = self._schemas[ref(schema)]
+        """An object's; of a list, that of its rows."""
+        found: Json = self._schemas[ref(schema.get("items", schema))]
         return found
 
     def _properties(self, schema: Json) -> Json:
@@ -224,8 +227,9 @@ class Page:
             return str(schema["x-type"])
         if "$ref" in schema:
             return f"[{ref(schema)}](#{anchor(ref(schema))})"
-        if "anyOf" in schema:
-            return either(self._type(part) for part in schema["anyOf"])
+        for several in ("anyOf", "oneOf"):
+            if several in schema:
+                return either(self._type(part) for part in schema[several])
         if "const" in schema or "enum" in schema:
             values = schema.get("enum", [schema.get("const")])
             return either(f"`{json.dumps(value)}`" for value in values if value is not None)

@@ -17,14 +17,21 @@ from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from ..sampling import DEFAULT_SEED, SamplingParams
+from ..text import Pieces
 from .auth import key_of
 from .choice import Choice, Delta
 from .errors import ApiError
 from .generation import Generation
+from .message_reader import Reading
 from .messages import Output
 from .state import Serving, serving
 from .stream import RequestStream
 from .wire import PING, event, json_response
+
+ONLY_EMBEDS = (
+    "the current context does not support logits computation: the server was started with "
+    "--embeddings or --reranking; start one without"
+)
 
 
 class Format(Protocol):
@@ -32,6 +39,10 @@ class Format(Protocol):
 
     def partial(self, choice: Choice, delta: Delta) -> bytes:
         """New text of a choice."""
+        ...
+
+    def progress(self, choice: Choice) -> bytes:
+        """How far a prompt is."""
         ...
 
     def last(self, choice: Choice) -> bytes:
@@ -46,6 +57,10 @@ class Format(Protocol):
         """Everything in one body."""
         ...
 
+    def failure(self, error: ApiError) -> bytes:
+        """The end of a stream that fails after its first event."""
+        return event({"error": error.body()})
+
 
 class Run:
     """The choices of one HTTP request and the engine's stream for them."""
@@ -57,9 +72,11 @@ class Run:
         prompts: list[list[int]],
         request: Request,
         boundaries: tuple[int, ...] = (),
+        reading: Reading | None = None,
     ) -> None:
         self.wanted = wanted
-        self.stream: RequestStream = server.client.stream(_owner(request))
+        self._reading = reading
+        self.stream: RequestStream = server.client.stream(owner_of(request))
         self._key = key_of(request)
         self._boundaries = boundaries
         self._by_id: dict[int, Choice] = {}
@@ -74,7 +91,7 @@ class Run:
 
     def _submit(self, server: Serving, prompt: list[int], i: int) -> None:
         sampling = own_seed(self.wanted.sampling, i)
-        choice = Choice(len(self._by_id), prompt, self.wanted, server.pieces, server.all_pieces)
+        choice = self._choice(server, prompt, sampling)
         id = self.stream.submit(
             prompt,
             sampling,
@@ -84,19 +101,43 @@ class Run:
             boundaries=self._boundaries,
             cache_prompt=self.wanted.cache_prompt,
             overflow=self.wanted.overflow,
-            n_keep=self.wanted.n_keep,
+            n_keep=server.n_keep(self.wanted.n_keep),
             priority=self.wanted.priority,
+            adapters=self.wanted.adapters,
+            slot=self.wanted.slot,
+            n_discard=self.wanted.n_discard,
+            progress=self.wanted.stream and self.wanted.return_progress,
+            report_memory=self.wanted.report_memory,
             key=self._key,
         )
         self._by_id[id] = choice
+        self._ledger = server.ledger
+        server.ledger.note_start(id, choice)
+
+    def _choice(self, server: Serving, prompt: list[int], sampling: SamplingParams) -> Choice:
+        index, reading = len(self._by_id), self._reading
+        wanted = replace(self.wanted, sampling=sampling)
+        if reading is None:
+            pieces = pieces_of(server, wanted.preserved)
+            return Choice(index, prompt, wanted, pieces, server.all_pieces)
+        reader = reading.reader(stream=wanted.stream)
+        return Choice(index, prompt, wanted, reading.pieces, server.all_pieces, reader)
 
     def feed(self, output: Output) -> tuple[Choice, Delta]:
         """One output into its choice; a choice that ends itself is cancelled on the engine."""
         choice = self._by_id[output.id]
         delta = choice.feed(output)
         if choice.finished:
+            self._ledger.note_end(output.id, choice)
             self.stream.cancel(output.id)
         return choice, delta
+
+
+def pieces_of(server: Serving, preserved: frozenset[int]) -> Pieces:
+    """How the text of an answer spells tokens."""
+    if not preserved or server.settings.special:
+        return server.pieces
+    return Pieces(server.vocabulary, spelled=preserved)
 
 
 def own_seed(sampling: SamplingParams, i: int) -> SamplingParams:
@@ -112,10 +153,14 @@ async def respond(
     prompts: list[list[int]],
     format: Format,
     boundaries: tuple[int, ...] = (),
+    reading: Reading | None = None,
 ) -> Response:
     """Run the prompts. `boundaries` are lengths of the prompt from which the next one is likely
-    to go on. Raises `ApiError` and `ServerError`."""
-    run = Run(serving(request), wanted, prompts, request, boundaries)
+    to go on; `reading` makes messages of the answers. Raises `ApiError` and `ServerError`."""
+    server = serving(request)
+    if server.settings.embeddings:
+        raise ApiError(ONLY_EMBEDS, status=501)
+    run = Run(server, wanted, prompts, request, boundaries, reading)
     if wanted.stream:
         return EventStream(run, format)
     async with watched(request.receive, run.stream):
@@ -127,7 +172,8 @@ async def respond(
     return json_response(format.whole(run.choices))
 
 
-def _owner(request: Request) -> str:
+def owner_of(request: Request) -> str:
+    """Whose request it is, for reports."""
     return f"{request.client.host}:{request.client.port}" if request.client else ""
 
 
@@ -150,6 +196,10 @@ async def _close_on_disconnect(receive: Receive, close: Callable[[], None]) -> N
 
 def one_by_one(output: Output) -> Iterator[Output]:
     """An output as if each of its tokens had come alone: an event of a stream is a token."""
+    for n in output.processed:
+        yield Output(output.id, processed=[n], slot=output.slot)
+    if output.processed:
+        output = replace(output, processed=[])
     tokens, probs = output.tokens, output.logprobs
     n_alone = len(tokens) if output.finish == "error" else len(tokens) - 1
     if n_alone > 0:
@@ -196,7 +246,7 @@ class EventStream(Response):
         except ApiError as error:
             if not self._started:
                 raise
-            end = event({"error": error.body()})
+            end = self._format.failure(error)
         await self._write(send, end, more=False)
 
     def _encode(self, outputs: list[Output]) -> bytes:
@@ -208,11 +258,13 @@ class EventStream(Response):
     def _events(self, output: Output) -> Iterator[bytes]:
         for part in one_by_one(output):
             choice, delta = self._run.feed(part)
-            yield self._event(choice, delta)
+            yield self._event(part, choice, delta)
             if choice.finished:  # at a stop string, perhaps before the last token
                 return
 
-    def _event(self, choice: Choice, delta: Delta) -> bytes:
+    def _event(self, output: Output, choice: Choice, delta: Delta) -> bytes:
+        if output.processed:
+            return self._format.progress(choice)
         data = b"" if delta.empty else self._format.partial(choice, delta)
         return data + self._format.last(choice) if choice.finished else data
 

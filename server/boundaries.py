@@ -29,11 +29,8 @@ def _render(
     vocabulary: Vocabulary, conversation: Conversation, messages: list[dict[str, Any]]
 ) -> str:
     try:
-        return vocabulary.apply_chat_template(
-            messages,
-            add_generation_prompt=False,
-            chat_template_kwargs=conversation.template_kwargs,
-        ).prompt
+        prompt, _ = vocabulary.render_chat(conversation.beginning(messages))
+        return prompt.prompt
     except ChatError:  # a template may insist on a user's message
         return ""
 

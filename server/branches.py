@@ -6,6 +6,7 @@ from collections import deque
 
 from .cells import n_common
 from .limits import Limits
+from .messages import Adapters
 from .running import Running
 
 N_RECENT = 32
@@ -18,11 +19,11 @@ class Branches:
         """`least`: a branch point saves so many tokens."""
         keeps = not limits.can_cut and limits.unified and limits.n_sequences > 1
         self._least = least
-        self._recent: deque[list[int]] = deque(maxlen=N_RECENT if keeps else 0)
+        self._recent: deque[tuple[Adapters, list[int]]] = deque(maxlen=N_RECENT if keeps else 0)
 
-    def note(self, tokens: list[int]) -> None:
-        """A request with these tokens has ended."""
-        self._recent.append(tokens)
+    def note(self, running: Running) -> None:
+        """A request has ended."""
+        self._recent.append((running.adapters, running.tokens))
 
     def mark(self, running: Running) -> None:
         """Have the states kept from which later requests will want to start."""
@@ -35,6 +36,7 @@ class Branches:
     def _branch_point(self, running: Running) -> int:
         """Where this prompt leaves the others of late: the next one may leave it there too."""
         tokens = running.tokens
-        n = max((n_common(recent, tokens) for recent in self._recent), default=0)
+        recent = (held for of, held in self._recent if of == running.adapters)
+        n = max((n_common(held, tokens) for held in recent), default=0)
         n = min(n, len(tokens) - 1)
         return n if n - running.n_computed >= self._least else 0

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from .messages import Adapters
+
 
 @dataclass(eq=False, slots=True)
 class Run:
@@ -19,6 +21,8 @@ class Run:
     parent: Run | None
     children: list[Run] = field(default_factory=list)
     sequences: set[int] = field(default_factory=set)
+    adapters: Adapters = ()
+    """What its tokens were computed with, and all those below it."""
 
     def path(self) -> list[Run]:
         """From the first run to this one."""
@@ -56,6 +60,10 @@ class CellTree:
         tail = self.tails.get(seq)
         return [token for run in tail.path() for token in run.tokens] if tail else []
 
+    def adapters(self, seq: int) -> Adapters:
+        """What a sequence was computed with."""
+        return self.tails[seq].adapters
+
     def n_own(self, seq: int) -> int:
         """Cells that would be free without this sequence."""
         tail = self.tails.get(seq)
@@ -68,17 +76,18 @@ class CellTree:
 
     # ------------------------------------------------------------ changes
 
-    def extend(self, seq: int, tokens: Sequence[int]) -> None:
-        """Compute these tokens at the end of a sequence."""
+    def extend(self, seq: int, tokens: Sequence[int], adapters: Adapters = ()) -> None:
+        """Compute these tokens at the end of a sequence, with what it was computed with."""
         tail = self.tails.get(seq)
+        assert tail is None or tail.adapters == adapters
         if tail is not None and len(tail.sequences) == 1:
             tail.tokens.extend(tokens)
         else:
-            self.tails[seq] = self._add(tail, tokens, seq)
+            self.tails[seq] = self._add(tail, tokens, seq, adapters)
         self.n_cells += len(tokens)
 
-    def _add(self, parent: Run | None, tokens: Sequence[int], seq: int) -> Run:
-        run = Run(list(tokens), parent, sequences={seq})
+    def _add(self, parent: Run | None, tokens: Sequence[int], seq: int, adapters: Adapters) -> Run:
+        run = Run(list(tokens), parent, sequences={seq}, adapters=adapters)
         self._siblings(run).append(run)
         return run
 
@@ -133,7 +142,7 @@ class CellTree:
 
     def _split(self, run: Run, n: int) -> Run:
         """Make two runs of one; the first of them, n tokens long, is returned."""
-        head = Run(run.tokens[:n], run.parent, [run], set(run.sequences))
+        head = Run(run.tokens[:n], run.parent, [run], set(run.sequences), run.adapters)
         siblings = self._siblings(run)
         siblings[siblings.index(run)] = head
         run.tokens = run.tokens[n:]
@@ -142,17 +151,19 @@ class CellTree:
 
     # ------------------------------------------------------------ lookup
 
-    def match(self, tokens: Sequence[int]) -> tuple[int, set[int]]:
+    def match(self, tokens: Sequence[int], adapters: Adapters = ()) -> tuple[int, set[int]]:
         """The longest prefix that any sequence holds: its length and who holds it."""
         best: tuple[int, set[int]] = (0, set())
-        for n, run, _ in self.walk(tokens):
+        for n, run, _ in self.walk(tokens, adapters):
             if n > best[0]:
                 best = (n, run.sequences)
         return best
 
-    def walk(self, tokens: Sequence[int]) -> Iterator[tuple[int, Run, bool]]:
+    def walk(
+        self, tokens: Sequence[int], adapters: Adapters = ()
+    ) -> Iterator[tuple[int, Run, bool]]:
         """Runs along this prompt: tokens in common up to there, the run, whether all of it is."""
-        pending = [(0, run) for run in self.roots]
+        pending = [(0, run) for run in self.roots if run.adapters == adapters]
         while pending:
             start, run = pending.pop()
             n = n_common(run.tokens, tokens, start)

@@ -8,71 +8,70 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..planner.arguments import flags_between
+from ..errors import ArgumentError
 from .config import EngineConfig
-from .flags import add_flags, fixed_fields, read_config
+from .flags.given import Given
+from .flags.parser import add_flags, add_sources, read_given
+from .flags.settings import engine_config, http_settings, log_settings, server_settings
+from .flags.table import GROUPS
 from .named_model import find_model, find_or_build
 
 if TYPE_CHECKING:
     from ..engine import Engine
-    from ..planner import Plan
-    from .serve import Listener
-    from .state import ServerSettings
+    from .listener import Listener
+    from .settings import ServerSettings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.allow_abbrev = False
-    add_flags(parser)
+    parser.usage = "%(prog)s [MODEL] [FLAG ...]"
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="the GGUF file to serve")
+    add_flags(parser, GROUPS)
+    add_sources(parser, GROUPS)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; both end with status 0."""
-    from .serve import Address, Listener
+    from . import logs
+    from .dangers import warn
+    from .listener import Listener
 
-    settings = read_settings(args)
-    with Listener(Address(args.host, args.port)) as listener:
-        engine = find_or_build(args.backend)
-        config = read_config(args, settings.model_path, str(engine.directory))
-        if args.vram:
-            config = planned(args, config)
+    given = read_given(args, GROUPS)
+    if given.get("start.list_devices"):
+        return list_devices(given)
+    logs.set_up(log_settings(given))
+    settings = server_settings(given, str(find_model(args.model, given)))
+    http = http_settings(given)
+    with Listener(http) as listener:
+        warn(settings, http)
+        engine = find_or_build(given.get("start.backend"))
+        config = engine_config(given, settings.model_path, str(engine.directory))
+        if given.get("start.vram"):
+            config = planned(config, given)
         run(config, settings, engine, listener)
     return 0
 
 
-def planned(args: argparse.Namespace, config: EngineConfig) -> EngineConfig:
+def planned(config: EngineConfig, given: Given) -> EngineConfig:
     """The configuration with what a plan chooses for --vram. Raises `PlanError`."""
     from ..engine.progress import say
-    from ..planner.child import Question, ask
+    from ..planner.arguments import flags_between
+    from ..planner.child import ask, question_of
 
-    plan = ask(Question(config, fixed_fields(args), args.vram, args.prefer))
+    plan = ask(question_of(config, given))
     arguments = shlex.join(flags_between(config, plan.config))
     say("; ".join([f"planned {arguments or 'what was asked for'}", *plan.given_up]))
-    return replace(plan.config, memory_limits=limits_of(plan))
+    limits = tuple((budget.device, budget.usable_bytes) for budget in plan.wish.devices)
+    return replace(plan.config, memory_limits=limits)
 
 
-def limits_of(plan: Plan) -> tuple[tuple[str, int], ...]:
-    """Most bytes of buffers on each device."""
-    return tuple((budget.device, budget.usable_bytes) for budget in plan.wish.devices)
-
-
-def read_settings(args: argparse.Namespace) -> ServerSettings:
-    """The HTTP side's settings."""
-    from importlib.metadata import version
-
-    from .state import ServerSettings
-
-    return ServerSettings(
-        model_path=str(find_model(args)),
-        aliases=args.alias,
-        api_keys=(*args.api_key, *args.api_key_file),
-        hang_timeout_s=args.hang_timeout,
-        overflow="shift" if args.context_shift else "stop",
-        build_info=f"pannier-{version('pannier')}",
-    )
-
-
-def run(config: EngineConfig, settings: ServerSettings, engine: Engine, listener: Listener) -> None:
+def run(
+    config: EngineConfig,
+    settings: ServerSettings,
+    engine: Engine,
+    listener: Listener,
+) -> None:
     """Start an engine, load the vocabulary beside it, serve, and end both."""
     import uvloop
 
@@ -83,6 +82,38 @@ def run(config: EngineConfig, settings: ServerSettings, engine: Engine, listener
 
     with EngineStarter(config) as start_engine:
         _ffi.load(engine.library)
-        with Model(config.model, vocab_only=True, devices=("none",)) as vocabulary:
+        with Model(
+            config.model, vocab_only=True, devices=("none",), kv_overrides=config.kv_overrides
+        ) as vocabulary:
+            check_biases(settings, vocabulary.n_vocab)
+            if settings.chat.template:
+                vocabulary.set_chat_template(settings.chat.template)
             gc.freeze()  # what is there now stays: looking through it again and again is time lost
             uvloop.run(serve(start_engine, vocabulary, settings, listener))
+
+
+def check_biases(settings: ServerSettings, n_vocab: int) -> None:
+    """Raises `ArgumentError` for a token that the model has not."""
+    for token in settings.sampling.get("logit_bias", ()):
+        if token >= n_vocab:
+            raise ArgumentError(
+                f"--logit-bias names token {token}; this model has 0 to {n_vocab - 1}"
+            )
+
+
+def list_devices(given: Given) -> int:
+    """One line for each device of the engine, as llama-server prints them."""
+    import sys
+
+    from .. import _ffi
+    from ..device import devices
+
+    _ffi.load(find_or_build(given.get("start.backend")).library)
+    sys.stdout.write("Available devices:\n")
+    for device in devices():
+        if device.type != "cpu":
+            total, free = device.memory_total >> 20, device.memory_free >> 20
+            sys.stdout.write(
+                f"  {device.name}: {device.description} ({total} MiB, {free} MiB free)\n"
+            )
+    return 0

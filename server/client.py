@@ -17,6 +17,7 @@ from ..errors import ServerError
 from .link import Engine
 from .messages import (
     Answer,
+    AnyRequest,
     Cancel,
     FromEngine,
     Output,
@@ -25,7 +26,6 @@ from .messages import (
     Ready,
     Started,
     StepOutputs,
-    Submit,
 )
 from .replay import Replay
 from .stream import RequestStream
@@ -65,6 +65,11 @@ class EngineClient:
     def info(self) -> Ready | None:
         """What the engine said when it was ready, or the one before it."""
         return self._supervisor.info
+
+    @property
+    def n_restarts(self) -> int:
+        """Engines that ended and were replaced."""
+        return self._supervisor.n_restarts
 
     @property
     def alive(self) -> bool:
@@ -139,10 +144,10 @@ class EngineClient:
         request = self._requests.get(id) if id is not None else None
         return request.stream.owner if request is not None else None
 
-    async def query(self, kind: QueryKind) -> Any:
+    async def query(self, kind: QueryKind, slot: int = -1, path: str = "") -> Any:
         """A report of the engine's, as of between two steps. Raises `ServerError`."""
         self.check_accepting()
-        question = Question(Query(next(self._ids), kind), asyncio.Future())
+        question = Question(Query(next(self._ids), kind, slot, path), asyncio.Future())
         self._questions[question.query.id] = question
         self._supervisor.send(question.query)
         try:
@@ -154,7 +159,7 @@ class EngineClient:
         """For a new request."""
         return next(self._ids)
 
-    def admit(self, stream: RequestStream, submit: Submit) -> None:
+    def admit(self, stream: RequestStream, submit: AnyRequest) -> None:
         """Run a request, or have it wait for the next engine. Raises `ServerError`."""
         self.check_accepting()
         self._requests[submit.id] = Request(Replay(submit), stream)
@@ -191,12 +196,16 @@ class EngineClient:
         for request in self._requests.values():
             self._supervisor.send(request.replay.submit)
         for question in self._questions.values():
-            self._supervisor.send(question.query)
+            if not question.answer.done():
+                self._supervisor.send(question.query)
 
     def lose(self, why: str) -> int:
         """End what the next engine cannot go on with; count what it can."""
         assert self.info is not None
         n = 0
+        for question in self._questions.values():
+            if question.query.is_action and not question.answer.done():
+                question.answer.set_exception(ServerError(f"{why}; what its slots held is gone"))
         for id, request in tuple(self._requests.items()):
             was_running = request.replay.started
             error = request.replay.engine_gone(self.info.n_ctx_slot)
@@ -212,7 +221,7 @@ class EngineClient:
             return
         ended = output.finish is not None
         news = request.replay.accept(output)
-        if output.finish in ("eos", "length"):
+        if output.finish in ("eos", "length", "embedded"):
             self._supervisor.restarts.finished()
         if news is not None:
             if news.finish is not None:

@@ -17,8 +17,10 @@ from ..engine.store import open_engine
 from ..errors import PannierError, ServerError
 from ..model import Model, Progress
 from .config import EngineConfig
+from .embedding_loop import EmbeddingLoop
+from .embedding_scheduler import BatchLimits, EmbeddingScheduler
 from .limits import Limits, Policy
-from .loading import check_limits, load_model, make_context
+from .loading import load_model, make_context, make_embedding_context
 from .loop import EngineLoop
 from .messages import Failed, Loading, Ready
 from .prefix_cache import CacheSizes
@@ -43,18 +45,24 @@ def serve(connection: Connection, config: EngineConfig) -> None:
         if config.engine:
             _ffi.load(open_engine(Path(config.engine)).library)
         model = load_model(config, report_loading(connection))
+        for path in config.adapters:
+            model.add_adapter(path)
     except PannierError as error:
         connection.send(Failed(str(error)))
         return
     with model:
+        make = make_embedding_context if config.embeddings else make_context
         try:
-            context = make_context(model, config)
-            check_limits(context, config)
+            context = make(model, config)
         except PannierError as error:
             connection.send(Failed(str(error)))
             return
         with context:
-            loop = make_loop(connection, config, model, context)
+            loop: EngineLoop | EmbeddingLoop
+            if config.embeddings:
+                loop = make_embedding_loop(connection, config, model, context)
+            else:
+                loop = make_loop(connection, config, model, context)
             connection.send(ready(model, context, config, time.monotonic() - started))
             loop.run()
 
@@ -78,9 +86,20 @@ def make_loop(
     """The loop of a context, with the states that earlier processes left for it."""
     store = open_store(config, context)
     scheduler = Scheduler(
-        limits(context, config.n_parallel, n_draft(context, config)),
+        limits(
+            context,
+            config.n_parallel,
+            n_draft(context, config),
+            min(config.n_ctx_slot, context.n_ctx_seq),
+        ),
         model.eog_tokens,
-        Policy(config.max_queue, config.max_per_key, n_gram=config.spec_size_n),
+        Policy(
+            config.max_queue,
+            config.max_per_key,
+            n_gram=config.spec_size_n,
+            slot_similarity=config.slot_similarity,
+            keep_prompts=config.slots_are_saved,
+        ),
         cache_sizes(config, context),
     )
     if scheduler.cache.sizes.disk_bytes:
@@ -97,16 +116,36 @@ def make_loop(
     )
 
 
+def make_embedding_loop(
+    connection: Connection, config: EngineConfig, model: Model, context: Context
+) -> EmbeddingLoop:
+    """The loop of a context that embeds."""
+    sizes = BatchLimits(
+        n_slots=config.n_parallel,
+        n_prompts=context.n_parallel,
+        n_tokens=min(context.n_ubatch, context.n_ctx_seq),
+        n_prompt=min(context.n_embed_max, n_ctx_slot(model, context)),
+    )
+    scheduler = EmbeddingScheduler(sizes, Policy(config.max_queue, config.max_per_key))
+    return EmbeddingLoop(connection, context, scheduler, queue_timeout_s=config.queue_timeout_s)
+
+
+def n_ctx_slot(model: Model, context: Context) -> int:
+    """Most tokens of a request."""
+    if context.embeddings:
+        return min(context.n_ctx_seq, model.n_ctx_train)
+    return context.n_ctx_seq
+
+
 def open_store(config: EngineConfig, context: Context) -> StateStore:
     """States of this model file, engine and cache layout. Raises `ServerError`."""
-    if not config.prefix_cache_dir:
-        return StateStore()
+    directory = Path(config.prefix_cache_dir).expanduser() if config.prefix_cache_dir else None
     file = Path(config.model).stat()
     layout = (config.cache_type_k, config.cache_type_v, config.flash_attn, context.kv_unified)
     engine = _ffi.library().path.parent.parent.name
     identity = f"{Path(config.model).name} {file.st_size} {file.st_mtime_ns} {engine} {layout}"
     try:
-        return StateStore(Path(config.prefix_cache_dir).expanduser(), identity)
+        return StateStore(directory, identity)
     except OSError as error:
         raise ServerError(
             f"--prefix-cache-dir {config.prefix_cache_dir} cannot be used: {error.strerror}"
@@ -131,7 +170,7 @@ def n_draft(context: Context, config: EngineConfig) -> int:
 
 def notice(context: Context, config: EngineConfig) -> str:
     """What the operator asked for and does not get."""
-    if config.spec_type == "none" or n_draft(context, config):
+    if config.spec_type == "none" or config.embeddings or n_draft(context, config):
         return ""
     if config.n_draft:
         reason = "llama.cpp cannot take wrong guesses out of this model's state"
@@ -143,13 +182,13 @@ def notice(context: Context, config: EngineConfig) -> str:
     return f"--spec-type {config.spec_type} is off: {reason}"
 
 
-def limits(context: Context, n_slots: int, n_draft: int = 0) -> Limits:
+def limits(context: Context, n_slots: int, n_draft: int = 0, n_ctx_slot: int = 0) -> Limits:
     # a model without a KV cache has no cells to run out of
     n_ctx = context.n_ctx if context.kv_cell_bytes else context.n_ctx_seq * context.n_parallel
     return Limits(
         n_slots=n_slots,
         n_ctx=n_ctx,
-        n_ctx_seq=context.n_ctx_seq,
+        n_ctx_seq=n_ctx_slot or context.n_ctx_seq,
         n_batch=context.n_batch,
         # each mixed step costs a pass for the tokens of those that decode: half of the steps that
         # llama-server makes them wait for is what a prompt loses little by
@@ -166,7 +205,7 @@ def limits(context: Context, n_slots: int, n_draft: int = 0) -> Limits:
 def ready(model: Model, context: Context, config: EngineConfig, load_seconds: float) -> Ready:
     return Ready(
         n_ctx=context.n_ctx,
-        n_ctx_slot=context.n_ctx_seq,
+        n_ctx_slot=min(config.n_ctx_slot or context.n_ctx_seq, n_ctx_slot(model, context)),
         n_slots=config.n_parallel,
         n_batch=context.n_batch,
         load_seconds=load_seconds,
@@ -192,4 +231,9 @@ def facts(model: Model, context: Context) -> dict[str, Any]:
         "recurrent_seq_bytes": context.recurrent_seq_bytes,
         "kv_unified": context.kv_unified,
         "can_cut": context.can_cut,
+        "embeddings": context.embeddings,
+        "pooling": context.pooling if context.embeddings else "",
+        "n_embd_out": context.n_embd_out,
+        "n_ubatch": context.n_ubatch,
+        "n_embed_max": context.n_embed_max,
     }

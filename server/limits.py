@@ -48,5 +48,11 @@ class Policy:
     """Most requests of one client that run at once; 0: any number."""
     n_gram: int = 4
     """Tokens that are compared to find out what may follow."""
+    slot_similarity: float = 0.1
+    """A request gets the idle slot whose last tokens are so much of its prompt or more, the most
+    alike first; 0, or none: the one that has been idle for longest."""
+    keep_prompts: bool = False
+    """Keep the state before the last token of every prompt: slots are saved, and whoever restores
+    one is likely to send its prompt again."""
     retry_after_s: int = 5
     """What a client is told that finds the queue full."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -50,6 +51,9 @@ class Link:
         self._sender = threading.Thread(target=self._send, name="pannier-send", daemon=True)
         self._sender.start()
         self._loop.add_reader(self._connection.fileno(), self._read)
+        # uvloop's readers make a descriptor non-blocking: a message that is longer than the pipe
+        # would end in the middle, in both directions
+        os.set_blocking(self._connection.fileno(), True)
 
     def send(self, message: ToEngine) -> None:
         """Queue a message. From any thread; one for an engine that is gone is dropped."""

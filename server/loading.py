@@ -4,57 +4,63 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..batch import Batch
 from ..context import Context
+from ..cpu_threads import CpuThreads, set_numa
 from ..errors import ContextError
 from ..model import Model, Progress
 from ..modelfile import open_model_file
 from ..modelfile.costs import client_costs
+from ..rope import Rope
 from .config import EngineConfig
 
 MAX_SEQUENCES = 256
+N_EMBEDDED = 32
+"""Prompts that are embedded at once where sequences cost nothing."""
 N_FREE = 16
 """Sequences for prefixes where they cost nothing but cells."""
 
 
 def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
     """The configuration's model, placed as it says. Raises `ModelError`."""
-    return Model(**model_options(config), progress=progress)
+    if config.numa:
+        set_numa(config.numa)
+    return Model(**model_options(config), check_tensors=config.check_tensors, progress=progress)
 
 
 def make_context(model: Model, config: EngineConfig) -> Context:
     """The context of a configuration over its model. Raises `ContextError`."""
-    return model.context(**context_options(config, model.n_ctx_train))
-
-
-def check_limits(context: Context, config: EngineConfig) -> None:
-    """Hold what was allocated against the limits of a plan. Raises `ContextError`."""
-    rows = context.memory().rows
-    for device, limit in config.memory_limits:
-        used = sum(row.bytes for row in rows if row.device == device)
-        if used > limit:
-            raise ContextError(
-                f"the buffers on {device} take {used} bytes, {used - limit} more than --vram "
-                "leaves for them: please report this with the output of `pannier plan`"
-            )
+    context = model.context(**context_options(config, model.n_ctx_train))
+    check_limits(context, config)
+    if config.warmup:
+        warm_up(context)
+    return context
 
 
 def model_options(config: EngineConfig) -> dict[str, Any]:
-    """`Model`'s, by a configuration."""
+    """`Model`'s, as far as they say where weights go."""
     return {
         "path": config.model,
         "n_gpu_layers": config.n_gpu_layers,
         "devices": config.devices,
-        "tensor_split": config.tensor_split,
         "experts": config.experts,
         "n_cpu_moe": config.n_cpu_moe,
         "tensor_overrides": config.tensor_overrides,
         "load_mode": config.load_mode,
+        "lazy_mode": config.lazy_mode,
+        "repack": config.repack,
+        "no_host": config.no_host,
+        "split_mode": config.split_mode,
+        "tensor_split": config.tensor_split,
+        "main_gpu": config.main_gpu,
+        "kv_overrides": config.kv_overrides,
     }
 
 
 def context_options(config: EngineConfig, n_ctx_train: int) -> dict[str, Any]:
     """`Context`'s, by a configuration."""
     n_sequences = config.n_parallel + n_prefixes(config, n_ctx_train)
+    threads, threads_batch = threads_of(config)
     return {
         "n_ctx": config.n_ctx,
         "n_parallel": n_sequences,
@@ -70,7 +76,54 @@ def context_options(config: EngineConfig, n_ctx_train: int) -> dict[str, Any]:
         "n_rs_seq": config.n_draft,
         "n_outputs_max": max(n_sequences, config.n_parallel * (1 + config.n_draft)),
         "moe_cache_bytes": config.moe_cache_mib * 2**20,
+        "offload_kqv": config.offload_kqv,
+        "op_offload": config.op_offload,
+        "rope": rope_of(config),
+        "threads": threads,
+        "threads_batch": threads_batch,
     }
+
+
+def check_limits(context: Context, config: EngineConfig) -> None:
+    """Hold what was allocated against the limits of a plan. Raises `ContextError`."""
+    rows = context.memory().rows if config.memory_limits else ()
+    for device, limit in config.memory_limits:
+        used = sum(row.bytes for row in rows if row.device == device)
+        if used > limit:
+            raise ContextError(
+                f"the buffers on {device} take {used} bytes, {used - limit} more than --vram "
+                "leaves for them: please report this with the output of `pannier plan`"
+            )
+
+
+def warm_up(context: Context) -> None:
+    """Compute one token and forget it: weights are read and kernels prepared."""
+    if context.embeddings or not context.has_memory:
+        return
+    batch = Batch()
+    batch.add(0, [max(context.model.bos, 0)], sample=False)
+    context.step(batch)
+    context.sequence(0).clear()
+
+
+def make_embedding_context(model: Model, config: EngineConfig) -> Context:
+    """The same for a server that embeds: a batch is one ubatch."""
+    is_costly = model.is_recurrent or model.is_hybrid  # a sequence is a state
+    return model.context(
+        n_ctx=config.n_ctx,
+        n_parallel=config.n_parallel if is_costly else max(config.n_parallel, N_EMBEDDED),
+        n_batch=config.n_ubatch,
+        n_ubatch=config.n_ubatch,
+        n_threads=config.n_threads,
+        n_threads_batch=config.n_threads_batch,
+        type_k=config.cache_type_k,
+        type_v=config.cache_type_v,
+        flash_attn=config.flash_attn,
+        swa_full=config.swa_full,
+        embeddings=True,
+        pooling=config.pooling,
+        moe_cache_bytes=config.moe_cache_mib * 2**20,
+    )
 
 
 def n_prefixes(config: EngineConfig, n_ctx_train: int) -> int:
@@ -81,7 +134,7 @@ def n_prefixes(config: EngineConfig, n_ctx_train: int) -> int:
         return 0
     if config.n_prefixes >= 0:
         return min(config.n_prefixes, most)
-    costs = client_costs(open_model_file(config.model).metadata)
+    costs = client_costs(open_model_file(config.model, config.kv_overrides).metadata)
     if costs is None:
         return min(config.n_parallel, most)
     cell_bytes = costs.cell_bytes() or 0
@@ -91,3 +144,27 @@ def n_prefixes(config: EngineConfig, n_ctx_train: int) -> int:
         return min(N_FREE, most)
     affordable = (config.n_ctx or n_ctx_train) * cell_bytes // state_bytes
     return min(max(2, min(config.n_parallel + 8, affordable)), most)
+
+
+def rope_of(config: EngineConfig) -> Rope | None:
+    """How positions turn; None where nobody said."""
+    rope = Rope(
+        config.rope_scaling,
+        config.rope_freq_base,
+        config.rope_freq_scale,
+        config.yarn_orig_ctx,
+        config.yarn_ext_factor,
+        config.yarn_attn_factor,
+        config.yarn_beta_fast,
+        config.yarn_beta_slow,
+    )
+    return None if rope == Rope() else rope
+
+
+def threads_of(config: EngineConfig) -> tuple[CpuThreads | None, CpuThreads | None]:
+    """Threads for single tokens and for prompts; None where nobody said."""
+    one = CpuThreads(config.cpus, bool(config.cpu_strict), config.prio, config.poll)
+    strict = config.cpu_strict if config.cpu_strict_batch is None else config.cpu_strict_batch
+    poll = config.poll if config.poll_batch is None else config.poll_batch
+    batch = CpuThreads(config.cpus_batch or config.cpus, bool(strict), config.prio_batch, poll)
+    return (None, None) if (one, batch) == (CpuThreads(), CpuThreads()) else (one, batch)

@@ -15,8 +15,10 @@ from ..batch import Batch, Sampled
 from ..context import Context
 from ..errors import CacheFull, PannierError
 from .context_memory import ContextMemory
+from .counters import Counters
 from .mailer import Mailer
 from .messages import (
+    Adapters,
     Answer,
     Cancel,
     Output,
@@ -32,9 +34,10 @@ from .operations import Operation
 from .outbox import Outbox
 from .pace import Pace
 from .plan import Plan, SampledToken
-from .report import memory_report, slots_report
+from .report import memory_report, request_memory, slots_report
 from .running import Running
 from .scheduler import Scheduler
+from .slot_actions import SlotActions
 from .state_store import StateStore
 from .stopwatch import Clock, Stopwatch, monotonic
 
@@ -67,6 +70,9 @@ class EngineLoop:
         self.context = context
         self.scheduler = scheduler
         self.memory = ContextMemory(context, store or StateStore())
+        self.actions = SlotActions(self)
+        self.deferred: list[Query] = []
+        """Actions on slots that are at work."""
         self.pace = Pace(scheduler.limits.n_mixed, max_itl_s)
         self.queue_timeout_s = queue_timeout_s
         self.clock = clock
@@ -74,6 +80,8 @@ class EngineLoop:
         self.outbox = Outbox(HANDOVER_S)
         self.mailer = Mailer(connection)
         self.n_steps = 0
+        self.adapters: Adapters = ()
+        self.counters = Counters()
         self.stopping = False
 
     def run(self) -> None:
@@ -85,6 +93,7 @@ class EngineLoop:
                 outputs = self.step(plan)
                 self.send(outputs)
                 self.clear_samplers()
+                self.act()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             logger.info("the HTTP side is gone")
         finally:
@@ -122,10 +131,23 @@ class EngineLoop:
         elif isinstance(message, Cancel):
             self.send([self.scheduler.cancel(message.id)])
             self.clear_samplers()
+            self.act()
+        elif isinstance(message, Query) and message.is_action:
+            self.deferred.append(message)
+            self.act()
         elif isinstance(message, Query):
             self.mailer.send(Answer(message.id, self.report(message)))
         elif isinstance(message, Shutdown):
             self.stopping = True
+
+    def act(self) -> None:
+        """Carry out what was asked of slots that are idle now."""
+        waiting, self.deferred = self.deferred, []
+        for query in waiting:
+            if self.scheduler.slots.is_busy(query.slot):
+                self.deferred.append(query)
+            else:
+                self.mailer.send(Answer(query.id, self.actions.perform(query)))
 
     def admit(self, request: Submit) -> None:
         now = self.clock()
@@ -133,20 +155,20 @@ class EngineLoop:
         self.watches[request.id] = Stopwatch(len(request.prompt), now, deadline=deadline)
         if request.whole:
             self.outbox.hold(request.id)
-        self.send([self.scheduler.submit(request)])
+        refused = self.scheduler.submit(request)
+        self.counters.n_refused += refused is not None and refused.status == 503
+        self.send([refused])
 
     def end_overdue(self) -> None:
         """End requests that have waited for longer than they may."""
         if self.queue_timeout_s <= 0 or not self.scheduler.waiting:
             return
         now = self.clock()
+        overdue = [r for r in self.scheduler.waiting if now > self.watches[r.id].deadline]
+        self.counters.n_timed_out += len(overdue)
         error = f"no slot was free for {self.queue_timeout_s:g} s; try again later"
         retry_after_s = self.scheduler.policy.retry_after_s
-        self.send(
-            self.scheduler.fail(request.id, error, 503, retry_after_s)
-            for request in self.scheduler.waiting
-            if now > self.watches[request.id].deadline
-        )
+        self.send(self.scheduler.fail(request.id, error, 503, retry_after_s) for request in overdue)
 
     def report(self, query: Query) -> object:
         if query.kind == "alive":
@@ -154,6 +176,9 @@ class EngineLoop:
         if query.kind == "memory":
             self.perform_pending()
             return memory_report(self)
+        if query.kind == "metrics":
+            self.perform_pending()
+            return {**memory_report(self), "counters": self.counters.report(self.scheduler)}
         return slots_report(self.context, self.scheduler)
 
     def send(self, outputs: Iterable[Output | None]) -> None:
@@ -180,6 +205,7 @@ class EngineLoop:
         if first or output.finish is not None or watch.n_drafted:
             output.timings = watch.timings(now)
         if output.finish is not None:
+            self.counters.note_end(watch, output, now)
             del self.watches[output.id]
         return output
 
@@ -213,6 +239,7 @@ class EngineLoop:
         batch, n_top = self.make_batch(plan)
         started = self.clock()
         try:
+            self.use(plan.adapters)
             result = self.context.step(batch, n_top)
         except CacheFull as error:
             logger.error("no cells for a step of %d tokens: %s", plan.n_tokens, error)
@@ -223,12 +250,30 @@ class EngineLoop:
                 self.context.sequence(chunk.request.seq).clear()
             return self.scheduler.retry(plan, str(error))
         self.n_steps += 1
-        self.keep_pace(plan, self.clock() - started)
+        seconds = self.clock() - started
+        self.counters.note_step(plan, seconds, len(self.scheduler.running))
+        self.keep_pace(plan, seconds)
         by_seq = {chunk.request.seq: chunk.request.id for chunk in plan.chunks}
         sampled = [to_sampled(by_seq[row.seq_id], row, n_top > 0) for row in result.sampled]
         outputs = self.scheduler.update(plan, sampled)
+        self.tell_memory(plan, outputs)
         self.note_drafts(plan, result.lost)
         return outputs
+
+    def use(self, adapters: Adapters) -> None:
+        """Compute with these from now on."""
+        if adapters != self.adapters:
+            self.context.set_adapters(dict(adapters))
+            self.adapters = adapters
+
+    def tell_memory(self, plan: Plan, outputs: list[Output]) -> None:
+        """What requests hold that want to know; the sequences of those that end are still as they
+        were. With every token: a client's stop string may make it the last."""
+        asking = {c.request.id: c.request for c in plan.chunks if c.request.request.report_memory}
+        for output in outputs:
+            running = asking.get(output.id)
+            if running is not None:
+                output.memory = request_memory(self.context, running)
 
     def note_drafts(self, plan: Plan, lost: list[int]) -> None:
         for running in (chunk.request for chunk in plan.chunks if chunk.draft.tokens):
@@ -262,6 +307,9 @@ class EngineLoop:
     def start(self, running: Running, plan: Plan) -> None:
         """Give a request its sampler; one that cannot be made ends the request."""
         request = running.request
+        self.counters.note_start(running)
+        if request.progress:
+            self.send([running.progress()])
         watch = self.watches.get(request.id)
         if watch is not None:
             watch.started = self.clock()

@@ -2,7 +2,7 @@
 
 Small data classes, both ways, over one `multiprocessing` connection; no object
 is shared. The engine side may be a thread or a child process: neither side can
-tell. To the engine go `Submit`, `Cancel`, `Query` and `Shutdown`. From it come
+tell. To the engine go `Submit` or `Embed`, `Cancel`, `Query` and `Shutdown`. From it come
 some `Loading`, one `Ready` or `Failed`, then one `StepOutputs` for each step that had
 something to say, one `Started` for each step that begins with new requests, and one
 `Answer` for each `Query`.
@@ -15,9 +15,14 @@ from typing import Any, Literal
 
 from ..sampling import SamplingParams
 
-FinishReason = Literal["eos", "length", "cancelled", "error"]
+FinishReason = Literal["eos", "length", "embedded", "cancelled", "error"]
 Overflow = Literal["stop", "shift", "error"]
-QueryKind = Literal["memory", "slots", "alive"]
+Adapters = tuple[tuple[int, float], ...]
+"""LoRA adapters with their scales, by id, without those whose scale is 0: what a request is
+computed with. Requests with different ones share neither a step nor a prefix."""
+QueryKind = Literal[
+    "memory", "slots", "metrics", "alive", "slot_save", "slot_restore", "slot_erase"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,33 @@ class Submit:
     """Higher starts first; equal ones in order of arrival."""
     key: str = ""
     """Whose request this is, for limits per client; empty: nobody's."""
+    adapters: Adapters = ()
+    slot: int = -1
+    """The slot that it waits for; -1: any."""
+    n_discard: int = 0
+    """Tokens that a shift forgets; 0: half of those that it may."""
+    progress: bool = False
+    """Tell how far the prompt is, from its start on and with each step."""
+    report_memory: bool = False
+    """Tell with the last output what the request held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """A request to an engine that embeds; its one `Output` has the `rows`."""
+
+    id: int
+    prompts: list[list[int]]
+    """None of them empty, or longer than a ubatch of the engine."""
+    priority: int = 0
+    key: str = ""
+    adapters: Adapters = ()
+    """As in `Submit`."""
+
+    @property
+    def n_tokens(self) -> int:
+        """Of all prompts."""
+        return sum(map(len, self.prompts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +100,15 @@ class Query:
 
     id: int
     kind: QueryKind
+    slot: int = -1
+    """For those about a slot, which wait until it is idle."""
+    path: str = ""
+    """File to save to or restore from."""
+
+    @property
+    def is_action(self) -> bool:
+        """It is about what an engine holds: another engine cannot answer it."""
+        return self.kind.startswith("slot_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +209,14 @@ class Output:
     one comes."""
     slot: int = -1
     """Slot that runs the request; -1 where it has none yet."""
+    rows: list[Any] = field(default_factory=list)
+    """When `finish` is "embedded": of each prompt a float32 array, [n_embd_out], or [n_tokens,
+    n_embd_out] where nothing is pooled."""
+    processed: list[int] = field(default_factory=list)
+    """How many tokens of the prompt were computed or there, at its start and after each step;
+    only for requests that ask."""
+    memory: dict[str, int] | None = None
+    """What the request held at its end, with the last output of those that ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,5 +234,6 @@ class Answer:
     report: Any
 
 
-ToEngine = Submit | Cancel | Query | Shutdown
+AnyRequest = Submit | Embed
+ToEngine = AnyRequest | Cancel | Query | Shutdown
 FromEngine = Loading | Ready | Failed | Started | StepOutputs | Answer

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..engine import Engine
 
 
-def find_model(args: argparse.Namespace) -> Path:
-    """The one model that the arguments name. Raises `ModelError`."""
+def find_model(path: str | None, given: Mapping[str, Any]) -> Path:
+    """The one model that is named: by its path, by -m or by --demo. Raises `ModelError`."""
     from ..convert.demo import demo_model
     from ..errors import ModelError
 
-    named = [path for path in (args.model, args.model_flag) if path]
-    if len(named) + bool(args.demo) != 1:
+    named = [name for name in (path, given.get("start.model_flag")) if name]
+    demo = bool(given.get("start.demo"))
+    if len(named) + demo != 1:
         raise ModelError(
             "name one model: a GGUF file, or -m FILE, or --demo for a tiny built-in one"
         )
-    if args.demo:
+    if demo:
         return demo_model()
-    path = Path(named[0]).expanduser()
-    if not path.is_file():
-        raise ModelError(f"{path} is not a file; name a GGUF file, or try --demo")
-    return path
+    found = Path(named[0]).expanduser()
+    if not found.is_file():
+        raise ModelError(f"{found} is not a file; name a GGUF file, or try --demo")
+    return found
 
 
 def find_or_build(backend: str | None) -> Engine:

@@ -35,9 +35,11 @@ class Outbox:
         for output in outputs:
             ended, whole = output.finish is not None, output.id in self._whole
             waits = whole and not ended
+            begins = not output.processed
             _append(self._held if waits else self._news, output, self._held)
             urgent |= ended or not (whole or output.id in self._begun)
-            self._begun.add(output.id)
+            if begins:
+                self._begun.add(output.id)
             if ended:
                 self._whole.discard(output.id)
                 self._begun.discard(output.id)
@@ -59,5 +61,7 @@ def _append(to: dict[int, Output], output: Output, held: dict[int, Output]) -> N
     if before is not None:
         output.tokens = before.tokens + output.tokens
         output.logprobs = before.logprobs + output.logprobs
+        output.processed = before.processed + output.processed
         output.timings = output.timings or before.timings
+        output.memory = output.memory or before.memory
     to[output.id] = output

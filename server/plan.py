@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .drafts import Draft
-from .messages import TokenLogprob
+from .messages import Adapters, TokenLogprob
 from .operations import Operation
 from .running import Running
 
@@ -32,6 +32,11 @@ class Plan:
     operations: list[Operation] = field(default_factory=list)
     started: list[Running] = field(default_factory=list)
     chunks: list[Chunk] = field(default_factory=list)
+
+    @property
+    def adapters(self) -> Adapters:
+        """What all chunks are computed with."""
+        return self.chunks[0].request.adapters if self.chunks else ()
 
     @property
     def n_tokens(self) -> int:

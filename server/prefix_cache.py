@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .cells import CellTree, Run, n_common
+from .messages import Adapters
 from .operations import Drop, Forget, MoveToDisk, Operation, Save
 
 MIN_STORED_TOKENS = 64
@@ -50,6 +51,9 @@ class Kept:
     """Request that left it."""
     n_uses: int = 0
     value: float = 0.0
+    adapters: Adapters = ()
+    slot: int = -1
+    """It was restored for this slot, whose next request is likely to want it: it goes last."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class PrefixCache:
         self.kept: dict[int, Kept] = {}
         self.operations: list[Operation] = []
         """To be carried out in order, before anything is computed."""
-        self.evicted: deque[list[int]] = deque(maxlen=N_REMEMBERED)
+        self.evicted: deque[tuple[Adapters, list[int]]] = deque(maxlen=N_REMEMBERED)
         self._keys = itertools.count(1)
         self._clock = 0.0
         self._by_seq: dict[int, Kept] = {}
@@ -93,23 +97,23 @@ class PrefixCache:
         """Idle sequences that hold something."""
         return self._by_seq.keys()
 
-    def find(self, tokens: list[int]) -> Start:
+    def find(self, tokens: list[int], adapters: Adapters = ()) -> Start:
         """The best place to start: at least one token is left to compute."""
-        here = self._find_on_device(tokens)
+        here = self._find_on_device(tokens, adapters)
         away = max(
             (
                 Start(self._usable(k.tokens, tokens), kept=k)
                 for k in self.kept.values()
-                if k.seq < 0
+                if k.seq < 0 and k.adapters == adapters
             ),
             key=lambda start: start.n,
             default=Start(),
         )
         return away if away.n >= here.n + MIN_STORED_TOKENS else here
 
-    def _find_on_device(self, tokens: list[int]) -> Start:
+    def _find_on_device(self, tokens: list[int], adapters: Adapters) -> Start:
         best = Start()
-        for n, run, whole in self.tree.walk(tokens):
+        for n, run, whole in self.tree.walk(tokens, adapters):
             n = min(n, len(tokens) - 1)
             source = self._source(run, n, whole) if n > best.n else -1
             if source >= 0:
@@ -130,9 +134,10 @@ class PrefixCache:
             return min(n_common(held, tokens), most)
         return len(held) if len(held) <= most and tokens[: len(held)] == held else 0
 
-    def shared_with_evicted(self, tokens: list[int]) -> int:
+    def shared_with_evicted(self, tokens: list[int], adapters: Adapters = ()) -> int:
         """The longest prefix that was here once."""
-        return max((self._usable(held, tokens) for held in self.evicted), default=0)
+        held = (held for of, held in self.evicted if of == adapters)
+        return max((self._usable(one, tokens) for one in held), default=0)
 
     # ------------------------------------------------------------ keep, use
 
@@ -140,17 +145,21 @@ class PrefixCache:
         """A sequence has become idle: what it holds can be used again. What it goes on from has
         had its use, unless others went on from there too."""
         tokens = self.tree.tokens(seq)
-        others = list(self._on_device())
+        adapters = self.tree.adapters(seq)
+        others = [kept for kept in self._on_device() if kept.adapters == adapters]
         if not tokens or any(self._covers(other.tokens, tokens) for other in others):
+            for same in (other for other in others if other.tokens == tokens):
+                same.owner = owner
             self.operations.append(Drop(seq))
             self.tree.drop(seq)
             return
         for old in others:
             if self._covers(tokens, old.tokens):
                 self.drop(old)
-        kept = next((k for k in self.kept.values() if k.seq < 0 and k.tokens == tokens), None)
+        away = (k for k in self.kept.values() if k.seq < 0 and k.adapters == adapters)
+        kept = next((k for k in away if k.tokens == tokens), None)
         if kept is None:
-            kept = Kept(next(self._keys), tokens)
+            kept = Kept(next(self._keys), tokens, adapters=adapters)
             self.kept[kept.key] = kept
         kept.seq = seq
         kept.owner = owner
@@ -216,7 +225,28 @@ class PrefixCache:
     def victim(self, protected: Collection[int] = ()) -> Kept | None:
         """The sequence on the device that is worth least; None if all are protected."""
         idle = (kept for kept in self._on_device() if kept.seq not in protected)
-        return min(idle, key=lambda kept: kept.value, default=None)
+        return min(idle, key=lambda kept: (kept.slot >= 0, kept.value), default=None)
+
+    def pin(self, seq: int, slot: int) -> None:
+        """Give up what a sequence holds after everything that is not pinned."""
+        if seq in self._by_seq:
+            self._by_seq[seq].slot = slot
+
+    def unpin(self, slot: int) -> None:
+        """The slot is at work: what was pinned to it is like the rest."""
+        for kept in self.kept.values():
+            if kept.slot == slot:
+                kept.slot = -1
+
+    def erase(self, kept: Kept) -> None:
+        """Give up a prefix, here and in the store."""
+        if kept.stored:
+            self.operations.append(Forget(kept.key))
+            kept.stored = ""
+        if kept.seq >= 0:
+            self.drop(kept)
+        else:
+            self.kept.pop(kept.key, None)
 
     def evict(self, kept: Kept) -> int:
         """Free a sequence; its state goes to the store if there is room. Returns the sequence."""
@@ -249,7 +279,7 @@ class PrefixCache:
         kept.seq = -1
         if not kept.stored:
             del self.kept[kept.key]
-            self.evicted.append(kept.tokens)
+            self.evicted.append((kept.adapters, kept.tokens))
 
     # ------------------------------------------------------------ store
 
@@ -270,6 +300,8 @@ class PrefixCache:
     def _store(self, kept: Kept, to_disk: bool) -> bool:
         n_bytes = self.sizes.of(len(kept.tokens))
         budget = self.sizes.disk_bytes if to_disk else self.sizes.host_bytes
+        if to_disk and kept.adapters:
+            return False  # another process may have other adapters under their ids
         if len(kept.tokens) < MIN_STORED_TOKENS or n_bytes > budget:
             return False
         where: Literal["host", "disk"] = "disk" if to_disk else "host"
@@ -281,7 +313,11 @@ class PrefixCache:
 
     def _to_disk(self, kept: Kept) -> bool:
         n_bytes = self.sizes.of(len(kept.tokens))
-        if n_bytes > self.sizes.disk_bytes or not self._make_room("disk", n_bytes, kept.value):
+        if (
+            kept.adapters
+            or n_bytes > self.sizes.disk_bytes
+            or not self._make_room("disk", n_bytes, kept.value)
+        ):
             return False
         kept.stored = "disk"
         self.operations.append(MoveToDisk(kept.key))
@@ -312,4 +348,4 @@ class PrefixCache:
         kept.stored = ""
         if kept.seq < 0:
             self.kept.pop(kept.key, None)
-            self.evicted.append(kept.tokens)
+            self.evicted.append((kept.adapters, kept.tokens))

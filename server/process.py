@@ -13,6 +13,7 @@ from multiprocessing.context import SpawnProcess
 
 from .config import EngineConfig
 from .last_words import LastWords
+from .logs import engine_level
 from .messages import Shutdown
 
 END_S = 5.0
@@ -124,7 +125,7 @@ def engine_main(connection: Connection, stderr: Connection, config: EngineConfig
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # ggml would have a debugger write a backtrace: seconds, and the assertion out of sight
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
-    logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
+    logging.basicConfig(level=engine_level(config.verbosity), format="%(name)s: %(message)s")
     from .engine import run_engine
 
     run_engine(connection, config)

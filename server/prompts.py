@@ -14,9 +14,7 @@ FORMS = "a string, a list of tokens, or a list that mixes strings and tokens"
 
 async def read_prompts(value: Any, server: Serving) -> list[list[int]]:
     """Token lists of one prompt or several, each checked. Raises `ApiError`."""
-    if value is None:
-        raise ApiError('"prompt" is required')
-    prompts = [await tokenize(item, server.vocabulary) for item in _split(value)]
+    prompts = [await tokenize(item, server.vocabulary) for item in split_prompts(value)]
     if not prompts:
         raise ApiError('"prompt" must not be empty')
     for tokens in prompts:
@@ -32,7 +30,7 @@ def check_length(tokens: list[int], n_ctx: int) -> None:
         raise exceeds_context(len(tokens), n_ctx)
 
 
-def _split(value: Any) -> list[Any]:
+def split_prompts(value: Any) -> list[Any]:
     """Several prompts, unless the list holds tokens and so is one prompt."""
     if isinstance(value, list) and not any(_is_token(item) for item in value):
         return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .limits import Limits
-from .messages import Output, Submit
+from .messages import AnyRequest, Output, Submit
 
 
 def why_never(request: Submit, limits: Limits) -> str:
@@ -26,7 +26,7 @@ def why_never(request: Submit, limits: Limits) -> str:
     return ""
 
 
-def refusal(request: Submit, error: str, status: int = 400, retry_after_s: int = 0) -> Output:
+def refusal(request: AnyRequest, error: str, status: int = 400, retry_after_s: int = 0) -> Output:
     """The answer to a request that does not get in line."""
     return Output(
         request.id, finish="error", error=error, status=status, retry_after_s=retry_after_s

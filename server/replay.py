@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..sampling import DEFAULT_SEED, SamplingParams
-from .messages import Output, Submit
+from .messages import AnyRequest, Output, Submit
 
 N_REPLAYS = 1
 """Engines that a request may lose: one that loses more may be what ends them."""
@@ -30,7 +30,7 @@ DIVERGED = (
 class Replay:
     """One request's way over the engines that run it."""
 
-    def __init__(self, submit: Submit) -> None:
+    def __init__(self, submit: AnyRequest) -> None:
         self.submit = submit
         """What the next engine is told."""
         self.started = False
@@ -52,15 +52,17 @@ class Replay:
             return TWICE
         if not self._tokens:
             return ""
-        return self._go_on(self.submit.sampling, n_ctx)
+        assert isinstance(self.submit, Submit)  # nothing else gets tokens
+        return self._go_on(self.submit, n_ctx)
 
-    def _go_on(self, sampling: SamplingParams, n_ctx: int) -> str:
+    def _go_on(self, submit: Submit, n_ctx: int) -> str:
+        sampling = submit.sampling
         if not (is_greedy(sampling) or is_free(sampling)):
             self._due = list(self._tokens)
             return "" if sampling.seed != DEFAULT_SEED else NO_SEED
-        if len(self.submit.prompt) + len(self._tokens) >= n_ctx:
+        if len(submit.prompt) + len(self._tokens) >= n_ctx:
             return TOO_LONG.format(n_ctx=n_ctx)
-        self.submit = replace(self.submit, generated=tuple(self._tokens))
+        self.submit = replace(submit, generated=tuple(self._tokens))
         return ""
 
     def accept(self, output: Output) -> Output | None:

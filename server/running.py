@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .lookup import Lookup
-from .messages import Submit
+from .messages import Adapters, Output, Submit
 
 
 @dataclass(slots=True)
@@ -47,6 +47,10 @@ class Running:
         return self.request.id
 
     @property
+    def adapters(self) -> Adapters:
+        return self.request.adapters
+
+    @property
     def n_prompt(self) -> int:
         return len(self.request.prompt)
 
@@ -68,6 +72,10 @@ class Running:
     def is_awaited(self) -> bool:
         """A copy of its state is to be kept at a length that is still to come."""
         return any(n > self.n_computed for n in self.points)
+
+    def progress(self) -> Output:
+        """How far its prompt is."""
+        return Output(self.id, slot=self.slot, processed=[min(self.n_computed, self.n_prompt)])
 
     def note_draft(self, n_guessed: int, n_accepted: int) -> None:
         """So many of the guessed tokens came true."""

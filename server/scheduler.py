@@ -17,13 +17,15 @@ from .branches import Branches
 from .cells import n_common
 from .drafts import Drafts
 from .limits import Limits, Policy
-from .messages import FinishReason, Output, Submit
+from .messages import Adapters, FinishReason, Output, Submit
 from .operations import Drop, Operation
 from .plan import Chunk, Plan, SampledToken
 from .prefix_cache import CacheSizes, Start
 from .refusal import refusal, why_never
 from .running import Running
 from .sequence_pool import SequencePool
+from .slots import Slots
+from .turns import Turns
 from .waiting import WaitingLine
 
 MIN_SHARED = 32
@@ -44,9 +46,9 @@ class Scheduler:
         self.limits = limits
         self.policy = policy or Policy()
         self.eog = frozenset(eog)
-        self.waiting = WaitingLine()
+        self.waiting: WaitingLine[Submit] = WaitingLine()
         self.running: dict[int, Running] = {}
-        self.free_slots = list(range(limits.n_slots))
+        self.slots = Slots(limits.n_slots, self.policy.slot_similarity)
         self.pool = SequencePool(limits, sizes or CacheSizes(), self.running)
         self.tree, self.cache = self.pool.tree, self.pool.cache
         self.drafts = Drafts(limits, self.policy.n_gram, self.eog)
@@ -55,6 +57,7 @@ class Scheduler:
         self.released: list[int] = []
         """Sequences whose sampler is not needed any more."""
         self.branches = Branches(limits, MIN_SHARED)
+        self.turns = Turns()
 
     @property
     def is_idle(self) -> bool:
@@ -99,10 +102,9 @@ class Scheduler:
 
     def _release(self, running: Running) -> int:
         del self.running[running.id]
-        self.free_slots.append(running.slot)
-        self.free_slots.sort()
+        self.slots.free(running.slot, running.id, running.tokens[: running.n_computed])
         self.released.append(running.seq)
-        self.branches.note(running.tokens)
+        self.branches.note(running)
         if running.seq in self.tree:
             self.cache.keep(running.seq, running.id)
         return running.slot
@@ -144,6 +146,9 @@ class Scheduler:
         if suspect is not None:  # it fails alone, or not at all
             plan.chunks.append(self._chunk(suspect, self.limits.n_batch))
             return
+        if active:
+            turn = self.turns.next([running.adapters for running in active])
+            active = [running for running in active if running.adapters == turn]
         decoding = [running for running in active if running.is_decoding]
         prefilling = [running for running in active if not running.is_decoding]
         budget = self.n_mixed if decoding else self._lone_budget(prefilling)
@@ -185,13 +190,14 @@ class Scheduler:
     def _admit(self) -> list[Running]:
         started: list[Running] = []
         for request in self.waiting:
-            if not self.free_slots:
+            if not self.slots.idle:
                 break
-            if self._has_its_share(request):
+            if self._has_its_share(request) or not self.slots.can_take(request.slot):
                 continue
             tokens = [*request.prompt, *request.generated]
-            start = self.cache.find(tokens) if request.cache_prompt else Start()
-            if request.cache_prompt and self._waits_for_prefix(tokens, start):
+            find = self.cache.find
+            start = find(tokens, request.adapters) if request.cache_prompt else Start()
+            if request.cache_prompt and self._waits_for_prefix(tokens, request.adapters, start):
                 continue
             running = self._start(request, tokens, start)
             if running is None:
@@ -206,12 +212,12 @@ class Scheduler:
         same = sum(running.request.key == request.key for running in self.running.values())
         return bool(request.key) and 0 < most <= same
 
-    def _waits_for_prefix(self, tokens: list[int], start: Start) -> bool:
+    def _waits_for_prefix(self, tokens: list[int], adapters: Adapters, start: Start) -> bool:
         """Whether a running request is about to have more of this prompt than anybody now."""
         if not self.limits.unified:
             return False
         for running in self.running.values():
-            if running.is_paused:
+            if running.is_paused or running.adapters != adapters:
                 continue
             n = min(n_common(running.tokens, tokens), len(tokens) - 1)
             worth_it = n - start.n >= MIN_SHARED or n in running.awaited
@@ -225,15 +231,17 @@ class Scheduler:
     def _start(self, request: Submit, tokens: list[int], start: Start) -> Running | None:
         """Give a request a sequence with all that is there of its prompt; None: no room."""
         n_reserved = self._reservation(request, len(tokens))
-        n_held, _ = self.tree.match(tokens)
+        n_held, _ = self.tree.match(tokens, request.adapters)
         placed = self.pool.place(start, n_reserved)
         if placed is None:
             return None
-        reason, drift_at = self._explain(tokens, start, n_held)
+        reason, drift_at = self._explain(tokens, request.adapters, start, n_held)
         seq, n_reused = placed
+        slot = self.slots.take(request.slot, tokens)
+        self.cache.unpin(slot)
         running = Running(
             request,
-            self.free_slots.pop(0),
+            slot,
             seq,
             tokens,
             n_reserved,
@@ -244,6 +252,8 @@ class Scheduler:
             drift_at=drift_at,
         )
         self.branches.mark(running)
+        if self.policy.keep_prompts and self.limits.unified and not self.limits.can_cut:
+            running.add_point(running.n_prompt - 1)
         return running
 
     def _reservation(self, request: Submit, n_tokens: int) -> int:
@@ -254,10 +264,12 @@ class Scheduler:
             wanted = self.limits.n_ctx // self.limits.n_slots
         return min(max(n_tokens + 1, wanted), self.limits.n_ctx_seq)
 
-    def _explain(self, tokens: list[int], start: Start, n_held: int) -> tuple[str, int]:
+    def _explain(
+        self, tokens: list[int], adapters: Adapters, start: Start, n_held: int
+    ) -> tuple[str, int]:
         """Why the rest of a prompt has to be computed of which so much was there."""
         n_held = min(max(n_held, start.n), len(tokens) - 1)
-        n_gone = self.cache.shared_with_evicted(tokens)
+        n_gone = self.cache.shared_with_evicted(tokens, adapters)
         extends = start.kept is not None and start.n == len(start.kept.tokens)
         return reasons.explain(len(tokens), start.n, n_held, n_gone, extends)
 
@@ -268,19 +280,26 @@ class Scheduler:
         results: dict[int, list[SampledToken]] = {}
         for result in sampled:
             results.setdefault(result.id, []).append(result)
+        outputs: list[Output] = []
         for chunk in plan.chunks:
-            if chunk.request.id in self.running:
-                self._note_computed(chunk, len(results.get(chunk.request.id, ())))
-        return [
+            running = chunk.request
+            if running.id not in self.running:
+                continue
+            is_prompt = running.n_computed < running.n_prompt
+            self._note_computed(chunk, len(results.get(running.id, ())))
+            if is_prompt and running.request.progress:
+                outputs.append(running.progress())
+        outputs += [
             self._accept(self.running[id], found)
             for id, found in results.items()
             if id in self.running
         ]
+        return outputs
 
     def _note_computed(self, chunk: Chunk, n_sampled: int) -> None:
         running = chunk.request
         accepted = chunk.draft.tokens[: max(0, n_sampled - 1)]
-        self.tree.extend(running.seq, chunk.tokens + accepted)
+        self.tree.extend(running.seq, chunk.tokens + accepted, running.adapters)
         running.n_computed += len(chunk.tokens) + len(accepted)
         running.n_failures = 0 if chunk.sample else running.n_failures
         if chunk.draft.n_guessed:
@@ -321,7 +340,8 @@ class Scheduler:
         """Forget the older half of what may be forgotten, and compute the rest again: exact for
         every kind of model, at the price of at most one token for each one gained."""
         n_keep = running.request.n_keep if running.request.n_keep >= 0 else running.n_prompt
-        n_gone = (len(running.tokens) - n_keep) // 2
+        n_most = len(running.tokens) - n_keep
+        n_gone = min(running.request.n_discard, n_most - 1) or n_most // 2
         if running.request.overflow != "shift" or n_gone < 1:
             return False
         running.tokens = running.tokens[:n_keep] + running.tokens[n_keep + n_gone :]
@@ -344,8 +364,8 @@ class Scheduler:
         no room for one of them: nobody overtakes it."""
         for running in self.running.values():
             if running.is_paused:
-                start = self.cache.find(running.tokens)
-                if not self._waits_for_prefix(running.tokens, start):
+                start = self.cache.find(running.tokens, running.adapters)
+                if not self._waits_for_prefix(running.tokens, running.adapters, start):
                     n = self.pool.refill(running, start)
                     if n is None:
                         return False

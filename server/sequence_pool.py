@@ -77,7 +77,7 @@ class SequencePool:
             return 0
         self.cache.use(kept)
         self.cache.operations.append(Load(kept.key, seq))
-        self.tree.extend(seq, kept.tokens)
+        self.tree.extend(seq, kept.tokens, kept.adapters)
         if start.n < n:
             self._cut(seq, start.n)
         return start.n
@@ -95,6 +95,20 @@ class SequencePool:
         """Let an empty sequence share the first n tokens of another."""
         self.tree.fork(source, target, n)
         self.cache.operations.append(Fork(source, target, n))
+
+    def spare_copy(self, start: Start) -> int | None:
+        """An otherwise unused sequence with the first tokens of what is kept or runs elsewhere;
+        None where there is no room for one."""
+        seq = self.free_sequence({start.source})
+        if seq is not None and start.source >= 0:
+            self.fork(start.source, seq, start.n)
+        elif seq is not None and self._load(start, seq, start.n) == 0:
+            return None
+        return seq
+
+    def room_for(self, n: int, protected: set[int]) -> int | None:
+        """An empty sequence with room for so many tokens beside the protected ones; None: no."""
+        return self.free_sequence(protected) if self._make_room(n, protected) else None
 
     def _cut(self, seq: int, n: int) -> None:
         self.tree.cut(seq, n)

@@ -5,67 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
+from fastapi import FastAPI
 
-from ..engine.progress import progress, say
-from ..errors import ServerError
+from ..engine.progress import progress
 from .app import create_app
 from .client import EngineClient
+from .connection import connection_of
 from .link import Engine
+from .listener import BACKLOG, Listener
+from .logs import log
 from .messages import Ready
-from .state import ServerSettings, Vocabulary
+from .settings import ServerSettings
+from .state import Vocabulary
 
 KEEP_ALIVE_S = 60
 SHUTDOWN_S = 5  # for answers that are being written when the server is told to end
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where to listen. Port 0 takes a free one."""
-
-    host: str
-    port: int
-
-
-class Listener:
-    """A bound socket: claimed before the model is loaded, so that a taken port fails early."""
-
-    def __init__(self, address: Address) -> None:
-        try:
-            family, kind, _, _, where = socket.getaddrinfo(
-                address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            self.socket = socket.socket(family, kind)
-        except OSError as error:
-            raise ServerError(f"cannot resolve --host {address.host}: {error.strerror}") from error
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self.socket.bind(where)
-        except OSError as error:
-            self.socket.close()
-            raise ServerError(
-                f"cannot listen on {address.host} port {address.port}: {error.strerror}; "
-                "choose another with --host and --port"
-            ) from error
-
-    def __enter__(self) -> Listener:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.socket.close()
-
-    @property
-    def url(self) -> str:
-        """How a client on this machine reaches it."""
-        host, port = self.socket.getsockname()[:2]
-        if host in ("0.0.0.0", "::"):
-            host = "127.0.0.1"
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class HttpServer(uvicorn.Server):
@@ -89,10 +48,13 @@ async def serve(
     it is loaded.
     """
     client = EngineClient(start_engine, hang_timeout_s=settings.hang_timeout_s)
-    http = HttpServer(_uvicorn_config(client, vocabulary, settings))
+    http = HttpServer(
+        uvicorn_config(create_app(client, vocabulary, settings, listener.settings), listener)
+    )
+    use_threads(listener.settings.n_threads)
     stop = asyncio.Event()
     with _signals(stop):
-        listening = asyncio.create_task(http.serve([listener.socket]))
+        listening = asyncio.create_task(http.serve(list(listener.sockets)))
         running = asyncio.create_task(_run(client, settings, listener))
         try:
             await _until(stop, running, listening)
@@ -103,40 +65,63 @@ async def serve(
             await listening
 
 
-def _uvicorn_config(
-    client: EngineClient, vocabulary: Vocabulary, settings: ServerSettings
-) -> uvicorn.Config:
-    return uvicorn.Config(
-        create_app(client, vocabulary, settings),
+def uvicorn_config(app: FastAPI, listener: Listener) -> uvicorn.Config:
+    """How the application is served."""
+    config = uvicorn.Config(
+        app,
+        http=connection_of(listener.settings),
         log_config=None,
         access_log=False,
         lifespan="off",
         ws="none",
         server_header=False,
+        proxy_headers=False,  # anybody could say who he is
+        backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
+    config.load()
+    config.ssl = listener.tls
+    return config
+
+
+def use_threads(n: int) -> None:
+    """Tokenise and render in so many threads; -1: as many as Python finds fit."""
+    if n > 0:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(n, "pannier-http"))
 
 
 async def _run(client: EngineClient, settings: ServerSettings, listener: Listener) -> None:
     with progress(f"loading {settings.model_name}") as report:
         info = await client.start(lambda fraction: report(int(100 * fraction), 100))
     if info.notice:
-        say(info.notice)
-    say(banner(listener.url, settings, info))
+        log.warning("%s", info.notice)
+    log.info("%s", banner(listener.url, settings, info))
     await client.wait_stopped()
 
 
 def banner(url: str, settings: ServerSettings, info: Ready) -> str:
     """What is served where, and a first request to try."""
+    socket = url.removeprefix("unix://")
+    where = url if socket == url else f"--unix-socket {socket} http://localhost"
     key = ' -H "Authorization: Bearer $KEY"' if settings.api_keys else ""
+    path, body = first_request(settings)
     return (
         f"{url} serves {settings.model_name}: {info.n_slots} slots, "
         f"up to {info.n_ctx_slot} tokens each, {info.n_ctx} in all; "
         f"loaded in {info.load_seconds:.1f} s\n"
-        f"Try: curl {url}/v1/chat/completions{key} "
-        """-d '{"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 64}'"""
+        f"Try: curl {where}{path}{key} -d '{body}'"
     )
+
+
+def first_request(settings: ServerSettings) -> tuple[str, str]:
+    """Path and body of a request that this server answers."""
+    if settings.reranking:
+        return "/v1/rerank", '{"query": "What barks?", "documents": ["a cat", "a dog"]}'
+    if settings.embeddings:
+        return "/v1/embeddings", '{"input": "Hello"}'
+    chat = '{"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 64}'
+    return "/v1/chat/completions", chat
 
 
 async def _until(stop: asyncio.Event, *work: asyncio.Task[None]) -> None:

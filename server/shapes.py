@@ -12,19 +12,27 @@ import string
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..sampling import SamplingParams
+from ..sampling import GrammarTrigger, SamplingParams
 from ..text import Pieces
 from .choice import Choice
 from .generation import Generation
 from .messages import Timings, TokenLogprob
+from .state import Serving
 
 LETTERS = string.digits + string.ascii_letters
+LEADS = ((0xE0, 0xC0, 2), (0xF0, 0xE0, 3), (0xF8, 0xF0, 4))
+"""First bytes of characters of so many bytes: a mask, and what it leaves."""
 LOWEST_FLOAT = -3.4028234663852886e38  # JSON has no -inf
+
+
+def new_id(prefix: str) -> str:
+    """An id as llama-server draws them."""
+    return prefix + "".join(secrets.choice(LETTERS) for _ in range(32))
 
 
 def completion_id() -> str:
     """A new id of an answer."""
-    return "chatcmpl-" + "".join(secrets.choice(LETTERS) for _ in range(32))
+    return new_id("chatcmpl-")
 
 
 def timings_json(timings: Timings) -> dict[str, Any]:
@@ -55,25 +63,60 @@ def _rates(name: str, n_steps: int, seconds: float) -> dict[str, float]:
     }
 
 
-def probs_json(probs: Iterable[TokenLogprob], pieces: Pieces) -> list[dict[str, Any]]:
-    """Each token's log-probability with the best alternatives."""
+def probs_json(
+    probs: Iterable[TokenLogprob], pieces: Pieces, *, post: bool = False
+) -> list[dict[str, Any]]:
+    """Each token's log-probability with the best alternatives; `post`: its probability after the
+    samplers."""
+    name = "prob" if post else "logprob"
     return [
         {
-            **_prob(p.token, p.logprob, pieces),
-            "top_logprobs": [_prob(token, logprob, pieces) for token, logprob in p.top],
+            **_prob(p.token, p.logprob, pieces, name),
+            f"top_{name}s": [_prob(token, value, pieces, name) for token, value in p.top],
         }
         for p in probs
     ]
 
 
-def _prob(token: int, logprob: float, pieces: Pieces) -> dict[str, Any]:
+def _prob(token: int, value: float, pieces: Pieces, name: str) -> dict[str, Any]:
     piece = pieces[token]
     return {
         "id": token,
-        "token": piece.decode("utf-8", "replace"),
+        "token": whole_characters(piece).decode("utf-8", "replace"),
         "bytes": list(piece),
-        "logprob": logprob if math.isfinite(logprob) else LOWEST_FLOAT,
+        name: value if math.isfinite(value) else LOWEST_FLOAT,
     }
+
+
+def whole_characters(piece: bytes) -> bytes:
+    """Without the beginning of a character whose end another token has."""
+    for n in range(1, min(len(piece), 4) + 1):
+        lead = piece[-n]
+        n_bytes = next((size for mask, mark, size in LEADS if lead & mask == mark), 0)
+        if n_bytes > n:
+            return piece[:-n]
+    return piece
+
+
+def cache_json(choice: Choice) -> dict[str, Any]:
+    """What of a prompt was there, and why the rest was not."""
+    timings = choice.timings
+    return {
+        "n_reused": timings.cache_n,
+        "n_computed": timings.prompt_n,
+        "reason": timings.cache_reason,
+        "drift_at": timings.drift_at if timings.drift_at >= 0 else None,
+    }
+
+
+def reports_json(choice: Choice) -> dict[str, Any]:
+    """The blocks that a request asked for beside its answer."""
+    blocks: dict[str, Any] = {}
+    if choice.wanted.report_memory:
+        blocks["memory"] = choice.memory
+    if choice.wanted.report_cache:
+        blocks["cache"] = cache_json(choice)
+    return blocks
 
 
 def usage_json(choices: Sequence[Choice], n_per_prompt: int) -> dict[str, Any]:
@@ -91,9 +134,24 @@ def usage_json(choices: Sequence[Choice], n_per_prompt: int) -> dict[str, Any]:
     }
 
 
+def prompt_usage_json(n_tokens: int) -> dict[str, Any]:
+    """OpenAI's token counts of what has no output."""
+    return {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
+
+
+def list_json(model: Any, server: Serving) -> dict[str, Any]:
+    """The head of a list, with the model's name as the request has it."""
+    return {
+        "model": model if isinstance(model, str) else server.settings.model_name,
+        "object": "list",
+    }
+
+
 def finish_reason(choice: Choice) -> str:
     """OpenAI's word for why an answer ended."""
-    return "length" if choice.stop_type == "limit" else "stop"
+    if choice.stop_type == "limit":
+        return "length"
+    return "tool_calls" if choice.has_tool_calls else "stop"
 
 
 def settings_json(wanted: Generation, *, brief: bool = False) -> dict[str, Any]:
@@ -141,6 +199,8 @@ def _sampling_json(sampling: SamplingParams) -> dict[str, Any]:
         "mirostat": sampling.mirostat,
         "mirostat_tau": sampling.mirostat_tau,
         "mirostat_eta": sampling.mirostat_eta,
+        "adaptive_target": sampling.adaptive_target,
+        "adaptive_decay": sampling.adaptive_decay,
         "ignore_eos": sampling.ignore_eos,
         "min_keep": sampling.min_keep,
         "samplers": list(sampling.samplers),
@@ -149,7 +209,15 @@ def _sampling_json(sampling: SamplingParams) -> dict[str, Any]:
             for token, bias in sampling.logit_bias.items()
         ],
         "grammar": sampling.grammar,
+        "grammar_lazy": sampling.grammar_lazy,
+        "grammar_triggers": [_trigger_json(trigger) for trigger in sampling.grammar_triggers],
+        "generation_prompt": sampling.generation_prompt,
     }
+
+
+def _trigger_json(trigger: GrammarTrigger) -> dict[str, Any]:
+    shape: dict[str, Any] = {"type": trigger.type, "value": trigger.value}
+    return shape if trigger.token < 0 else {**shape, "token": trigger.token}
 
 
 def _limits_json(wanted: Generation) -> dict[str, Any]:
@@ -164,19 +232,14 @@ def _limits_json(wanted: Generation) -> dict[str, Any]:
         "cache_prompt": wanted.cache_prompt,
         "context_overflow": wanted.overflow,
         "priority": wanted.priority,
-        "adaptive_target": -1.0,
-        "adaptive_decay": 0.9,
         "n_keep": wanted.n_keep,
-        "n_discard": 0,
-        "grammar_lazy": False,
-        "grammar_triggers": [],
-        "preserved_tokens": [],
+        "n_discard": wanted.n_discard,
+        "preserved_tokens": sorted(wanted.preserved),
         "chat_format": "Content-only",
         "reasoning_format": "none",
         "reasoning_in_content": False,
-        "generation_prompt": "",
         "speculative.types": "none",
-        "post_sampling_probs": False,
-        "backend_sampling": False,
-        "lora": [],
+        "post_sampling_probs": wanted.post_probs,
+        "backend_sampling": wanted.backend_sampling,
+        "lora": [{"id": id, "scale": scale} for id, scale in wanted.lora],
     }

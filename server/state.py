@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import secrets
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from fastapi import Request
 
+from ..chat import ChatFacts, ChatParser, ChatPrompt
+from ..fim import FimTokens
 from ..sampling import SamplingParams
 from ..text import Pieces
+from .adapters import AdapterList
 from .client import EngineClient
-from .messages import Overflow, Ready
-
-
-class ChatPrompt(Protocol):
-    """A conversation as the model's template writes it."""
-
-    @property
-    def prompt(self) -> str:
-        """The text to tokenise."""
-        ...
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """Strings that end the answer, as the template's format asks."""
-        ...
+from .ledger import Ledger
+from .messages import Ready
+from .settings import ServerSettings
 
 
 class Vocabulary(Protocol):
@@ -39,14 +34,14 @@ class Vocabulary(Protocol):
         """The bytes of one token."""
         ...
 
-    def apply_chat_template(
-        self,
-        messages: list[dict[str, Any]],
-        *,
-        add_generation_prompt: bool = True,
-        chat_template_kwargs: dict[str, Any] | None = None,
-    ) -> ChatPrompt:
-        """The prompt of a conversation. Raises `ChatError`."""
+    def render_chat(self, request: dict[str, Any]) -> tuple[ChatPrompt, ChatParser | None]:
+        """A conversation as the model's template writes it, and the parser of its answer; None:
+        the answer is text. Raises `ChatError` and `ArgumentError`."""
+        ...
+
+    @property
+    def chat_facts(self) -> ChatFacts:
+        """What the template can do."""
         ...
 
     @property
@@ -57,6 +52,36 @@ class Vocabulary(Protocol):
     @property
     def eos(self) -> int:
         """End-of-text token; -1 for none."""
+        ...
+
+    @property
+    def sep(self) -> int:
+        """Token between two texts; -1 for none."""
+        ...
+
+    @property
+    def add_bos(self) -> bool:
+        """Whether a text begins with `bos`."""
+        ...
+
+    @property
+    def add_eos(self) -> bool:
+        """Whether a text ends with `eos`."""
+        ...
+
+    @property
+    def add_sep(self) -> bool:
+        """Whether `sep` comes between two texts."""
+        ...
+
+    @property
+    def fim(self) -> FimTokens:
+        """Tokens for filling a gap in a text."""
+        ...
+
+    @property
+    def eog_tokens(self) -> Collection[int]:
+        """Tokens that end generation."""
         ...
 
     @property
@@ -90,30 +115,6 @@ class Vocabulary(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ServerSettings:
-    """What the operator chose for the HTTP side."""
-
-    model_path: str
-    aliases: tuple[str, ...] = ()
-    api_keys: tuple[str, ...] = ()
-    """Empty: no key is asked for."""
-    max_body_bytes: int = 64 << 20
-    overflow: Overflow = "stop"
-    """For requests that do not say what to do when the context is full."""
-    build_info: str = ""
-    hang_timeout_s: float = 120.0
-    """An engine that has work and says nothing for so long is replaced; 0: never. It answers only
-    between steps, so this has to be longer than the longest step."""
-
-    @property
-    def model_name(self) -> str:
-        """First alias in sorted order, as llama-server, or the file's name."""
-        if self.aliases:
-            return min(self.aliases)
-        return self.model_path.replace("\\", "/").rsplit("/", 1)[-1]
-
-
 @dataclass
 class Serving:
     """One app's engine, vocabulary and settings."""
@@ -125,9 +126,26 @@ class Serving:
     """As outputs show tokens: control tokens are empty."""
     sampling: SamplingParams
     """What a request that says nothing gets."""
+    adapters: AdapterList
     all_pieces: Pieces
     """As prompts show them: control tokens are spelled out."""
+    ledger: Ledger = field(init=False)
+    media_marker: str = field(default_factory=lambda: f"<__media_{secrets.token_hex(16)}__>")
+    """Where a prompt has a picture, in servers that take any."""
     created: int = field(default_factory=lambda: int(time.time()))
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.settings.show_prompts)
+        self.adds_bos = bool(self.vocabulary.tokenize("", add_special=True, parse_special=False))
+
+    @cached_property
+    def never_end(self) -> dict[int, float]:
+        """Biases that forbid the end of an answer."""
+        return dict.fromkeys(sorted(self.vocabulary.eog_tokens), -math.inf)
+
+    def n_keep(self, wanted: int) -> int:
+        """Tokens that a shift keeps: with the token of the beginning, as in llama-server."""
+        return wanted + 1 if wanted >= 0 and self.adds_bos else wanted
 
     @property
     def info(self) -> Ready:

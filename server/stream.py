@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from ..sampling import SamplingParams
-from .messages import Output, Submit
+from .messages import Adapters, AnyRequest, Embed, Output, Submit
 
 
 class Requests(Protocol):
@@ -17,7 +17,7 @@ class Requests(Protocol):
         """For a new request."""
         ...
 
-    def admit(self, stream: RequestStream, submit: Submit) -> None:
+    def admit(self, stream: RequestStream, submit: AnyRequest) -> None:
         """Run a request and deliver its outputs to the stream. Raises `ServerError`."""
         ...
 
@@ -61,11 +61,17 @@ class RequestStream:
 
         `options` are other fields of `Submit`.
         """
+        return self._admit(Submit(self._requests.next_id(), prompt, sampling, **options))
+
+    def embed(self, prompts: list[list[int]], *, key: str = "", adapters: Adapters = ()) -> int:
+        """Have prompts embedded; return the request's id. Raises `ServerError`."""
         id = self._requests.next_id()
-        submit = Submit(id, prompt, sampling, **options)
-        self._requests.admit(self, submit)
-        self._running.add(id)
-        return id
+        return self._admit(Embed(id, prompts, key=key, adapters=adapters))
+
+    def _admit(self, work: AnyRequest) -> int:
+        self._requests.admit(self, work)
+        self._running.add(work.id)
+        return work.id
 
     async def take(self) -> list[Output]:
         """All outputs that came since the last call; waits for one.

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
-from ..engine.progress import say
 from ..errors import ServerError
 from .link import Engine, Link
+from .logs import log
 from .messages import Failed, FromEngine, Loading, Query, Ready, ToEngine
 from .process import Ending
 from .restarts import Restarts
@@ -61,6 +61,7 @@ class Supervisor:
         self._ended_at = 0.0
         self._last_word = ""  # what the engine itself said of its end
         self.restarts = Restarts()
+        self.n_restarts = 0
         self.on_loading: Callable[[float], None] | None = None
         self.ready = asyncio.Event()
         self.info: Ready | None = None
@@ -130,9 +131,10 @@ class Supervisor:
                 f"{reason}, the last of {n} in a row with no request finished in between{words}"
             )
         self.failure = f"{reason} and is being restarted"
+        self.n_restarts += 1
         n = self._work.lose(reason)
         last = f": {ending.last_line}" if ending.last_line else ""
-        say(f"{reason}{last}; restarting, {n} request{'s' * (n != 1)} replayed")
+        log.warning("%s%s; restarting, %d request%s replayed", reason, last, n, "s" * (n != 1))
         await asyncio.sleep(self.restarts.pause_s)
 
     def _receive(self, message: FromEngine) -> None:
@@ -155,9 +157,10 @@ class Supervisor:
             return
         self._ready_at = time.monotonic()
         if self.info is not None:
-            say(
-                f"the engine is back: {self._ready_at - self._ended_at:.1f} s in all, "
-                f"loaded in {info.load_seconds:.1f} s"
+            log.warning(
+                "the engine is back: %.1f s in all, loaded in %.1f s",
+                self._ready_at - self._ended_at,
+                info.load_seconds,
             )
         self.info, self.state, self.failure = info, "ready", ""
         self._work.begin()

@@ -1,73 +1,121 @@
-"""`pannier chat`: llama-cli's flags, with a model in this process."""
+"""`pannier chat`: llama-cli's flags, with a model in this process, or with a server."""
 
 from __future__ import annotations
 
 import argparse
-import math
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ArgumentError
 from ..sampling import SamplingParams
 from ..server.config import EngineConfig
-from ..server.flag_values import at_least
-from ..server.flags import add_context, add_loading, add_model, add_placement, read_common
+from ..server.flags.given import Given
+from ..server.flags.parser import add_flags, add_sources, read_given
+from ..server.flags.settings import engine_config, sampling_changes
+from ..server.flags.table import CHAT_GROUPS
+from ..server.flags.values import at_least
 from ..server.named_model import find_model, find_or_build
 
 if TYPE_CHECKING:
     from ..context import Context
-    from .session import Session
+    from .local import LocalSpeaker
+    from .remote import RemoteSpeaker
+    from .session import Speaker
     from .terminal import Terminal
 
-SAMPLING = {"temp": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p",
-            "seed": "seed"}  # fmt: skip
-"""Flags by the name of their field in `SamplingParams`."""
+
+KEY_VARIABLE = "PANNIER_API_KEY"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.allow_abbrev = False
-    model = parser.add_argument_group("model")
-    add_model(model, "talk to")
-    add_loading(model)
-    _add_conversation(parser.add_argument_group("conversation"))
-    _add_sampling(parser.add_argument_group("sampling"))
-    add_context(parser.add_argument_group("context"))
-    add_placement(parser.add_argument_group("placement"))
+    parser.usage = "%(prog)s [MODEL | URL] [FLAG ...]"
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="the GGUF file to talk to, or a server's address, as http://127.0.0.1:9931",
+    )
+    group = parser.add_argument_group("conversation")
+    _add_conversation(group)
+    add_reply(group)
+    add_remote(group)
+    add_flags(parser, CHAT_GROUPS)
+    add_sources(parser, CHAT_GROUPS)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Talk until the user ends, or answer what is asked with -p or on standard input."""
-    from .. import _ffi
-    from ..server.loading import load_model, make_context
+    from .remote import is_url
     from .terminal import Terminal
 
-    path = find_model(args)
+    given = read_given(args, CHAT_GROUPS)
     terminal = Terminal()
-    engine = find_or_build(args.backend)
-    _ffi.load(engine.library)
-    config = one_sequence(args, str(path), str(engine.directory))
-    with terminal.loading(path.name) as progress:
-        model = load_model(config, progress)
-    with model, make_context(model, config) as context:
-        run(args, context, terminal)
+    if is_url(args.model):
+        args.url = args.model
+    if args.url:
+        greeting_of_url = f"{args.url}; /help lists the commands"
+        run(args, remote_speaker(args, given), terminal, greeting_of_url)
+    else:
+        with local_speaker(args.model, args, given, terminal) as speaker:
+            run(args, speaker, terminal, greeting(speaker.context))
     return 0
 
 
-def one_sequence(args: argparse.Namespace, model: str, engine: str) -> EngineConfig:
+@contextlib.contextmanager
+def local_speaker(
+    model: str | None, args: argparse.Namespace, given: Given, terminal: Terminal
+) -> Iterator[LocalSpeaker]:
+    """A model in this process."""
+    from .. import _ffi
+    from ..server.loading import load_model, make_context
+    from .local import LocalSpeaker
+
+    path = find_model(model, given)
+    engine = find_or_build(given.get("start.backend"))
+    _ffi.load(engine.library)
+    config = one_sequence(given, str(path), str(engine.directory))
+    with terminal.loading(path.name) as progress:
+        loaded = load_model(config, progress)
+    with loaded, make_context(loaded, config) as context:
+        sampling = read_sampling(given, loaded.metadata)
+        yield LocalSpeaker(context, sampling, args.predict)
+
+
+def remote_speaker(args: argparse.Namespace, given: Given) -> RemoteSpeaker:
+    """A server. Raises `ArgumentError` for what is the server's to say."""
+    from .remote import RemoteSpeaker, Server
+
+    own = [key for key in getattr(args, "given", {}) if not key.startswith("sampling.")]
+    if own:
+        name = own[0].partition(".")[2]
+        raise ArgumentError(f"{name} is the server's to say: start it so, or name a model file")
+    options: dict[str, Any] = sampling_changes(given)
+    if args.predict >= 0:
+        options["max_tokens"] = args.predict
+    key = args.api_key if args.api_key is not None else os.environ.get(KEY_VARIABLE, "")
+    return RemoteSpeaker(Server(args.url, key), options)
+
+
+def one_sequence(given: Given, model: str, engine: str) -> EngineConfig:
     """Placed as a server would, for one client."""
-    return replace(read_common(args, model, engine), n_parallel=1, n_prefixes=0)
+    return replace(engine_config(given, model, engine), n_parallel=1, n_prefixes=0)
 
 
-def run(args: argparse.Namespace, context: Context, terminal: Terminal) -> None:
+def run(args: argparse.Namespace, speaker: Speaker, terminal: Terminal, greeting: str) -> None:
     """The conversation. Raises `PannierError` where no person can be told."""
     from .dialogue import ask_all, talk
+    from .session import Session
 
-    session = make_session(args, context)
+    session = Session(speaker, args.system_prompt)
     if args.prompt is not None:
         ask_all([args.prompt], session, terminal)
     elif terminal.asks_person:
-        terminal.note(greeting(context))
+        terminal.note(greeting)
         talk(session, terminal)
     else:
         ask_all(terminal.lines(), session, terminal)
@@ -82,22 +130,11 @@ def greeting(context: Context) -> str:
     )
 
 
-def make_session(args: argparse.Namespace, context: Context) -> Session:
-    """An empty conversation with the model of this context."""
-    from .local import LocalSpeaker
-    from .session import Session
-
-    sampling = read_sampling(args, context.model.metadata)
-    return Session(LocalSpeaker(context, sampling, args.predict), args.system_prompt)
-
-
-def read_sampling(args: argparse.Namespace, metadata: dict[str, str]) -> SamplingParams:
+def read_sampling(given: Given, metadata: dict[str, str]) -> SamplingParams:
     """llama-server's defaults, the model file's in their place, then the arguments."""
     from ..server.defaults import sampling_of
 
-    given = {field: getattr(args, name) for name, field in SAMPLING.items()}
-    changes = {field: value for field, value in given.items() if value is not None}
-    return sampling_of(metadata).with_changes(**changes)
+    return sampling_of(metadata).with_changes(**sampling_changes(given))
 
 
 # ---------------------------------------------------------------- flags
@@ -108,25 +145,9 @@ def unicode(text: str) -> str:
     return os.fsencode(text).decode("utf-8", "replace")
 
 
-def number(text: str) -> float:
-    """A number, not infinite."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return value
-
-
 def n_predict(text: str) -> int:
     """Tokens of a reply: a number, or -1 for no limit."""
     return -1 if text == "-1" else at_least(1)(text)
-
-
-def seed(text: str) -> int:
-    """A seed, or -1 for a random one."""
-    return -1 if text == "-1" else at_least(0)(text)
 
 
 def _add_conversation(group: Any) -> None:
@@ -146,7 +167,11 @@ def _add_conversation(group: Any) -> None:
         help="ask this, print the reply and end; without it, and if standard input is no "
         "terminal, each of its lines is asked in turn",
     )
-    add(
+
+
+def add_reply(group: Any) -> None:
+    """How long it may be."""
+    group.add_argument(
         "-n",
         "--predict",
         "--n-predict",
@@ -157,25 +182,12 @@ def _add_conversation(group: Any) -> None:
     )
 
 
-def _add_sampling(group: Any) -> None:
-    for names, type, text in (
-        (("--temp", "--temperature"), number, "temperature; 0: always the most likely token"),
-        (("--top-k",), at_least(0), "draw from the N most likely tokens; 0: from all"),
-        (("--top-p",), number, "draw from the most likely tokens that together reach N; 1: all"),
-        (("--min-p",), number, "leave out what is less than N times as likely as the best; 0: "
-         "nothing"),
-    ):  # fmt: skip
-        default = getattr(SamplingParams, SAMPLING[names[0].strip("-").replace("-", "_")])
-        group.add_argument(
-            *names,
-            type=type,
-            metavar="N",
-            help=f"{text} (default: what the model file says, else {default})",
-        )
+def add_remote(group: Any, *, positional: bool = True) -> None:
+    """Which server, and how to get in."""
+    same = ", as in place of MODEL" if positional else ", instead of a model file"
     group.add_argument(
-        "-s",
-        "--seed",
-        type=seed,
-        metavar="N",
-        help="seed of the random choices; -1: another one each time (default: -1)",
+        "--url", metavar="URL", help=f"a server's address, as http://127.0.0.1:9931{same}"
+    )
+    group.add_argument(
+        "--api-key", metavar="KEY", help=f"the server's key (default: {KEY_VARIABLE}, else none)"
     )

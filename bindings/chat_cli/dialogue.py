@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable
 
 from ..errors import CacheFull, PannierError
-from .commands import Leave, is_command, run_command
+from .commands import Again, Leave, is_command, run_command
 from .pump import run_reply
 from .session import ReplyEnd, Session, context_full
 from .terminal import Terminal
@@ -28,8 +28,12 @@ def talk(session: Session, terminal: Terminal) -> None:
 def take(line: str, session: Session, terminal: Terminal) -> None:
     """A command, a message, or nothing. Raises `Leave` and `PannierError`."""
     if is_command(line):
-        terminal.say(run_command(line, session))
-    elif line.strip():
+        outcome = run_command(line, session)
+        if not isinstance(outcome, Again):
+            terminal.say(outcome)
+            return
+        line = outcome.text
+    if line.strip():
         end = answer(line, session, terminal)
         if end.finish == "context":
             terminal.say(f"the reply is cut off: {context_full(end.n_used, end.n_ctx)}")
@@ -63,7 +67,9 @@ def summary(end: ReplyEnd) -> str:
     parts = [f"{end.n_tokens} token{'s' * (end.n_tokens != 1)}"]
     if end.tokens_per_s is not None:
         parts.append(f"{end.tokens_per_s:.1f} tokens/s")
-    parts.append(f"context {end.n_used} of {end.n_ctx}")
+    parts.append(f"context {end.n_used}" + (f" of {end.n_ctx}" if end.n_ctx else ""))
+    if end.memory_bytes:
+        parts.append(f"{end.memory_bytes / 2**20:.1f} MiB")
     if end.finish in CUT:
         parts.insert(0, CUT[end.finish])
     return ", ".join(parts)

@@ -23,7 +23,7 @@ class LocalSpeaker:
     """
 
     def __init__(self, context: Context, sampling: SamplingParams, n_predict: int = -1) -> None:
-        self._context = context
+        self.context = context
         self._model = context.model
         self._sampling = sampling
         self._n_predict = n_predict
@@ -39,8 +39,15 @@ class LocalSpeaker:
             ChatError: the model's template refuses it.
             DecodeError: the engine failed.
         """
+        return self._run(self._model.apply_chat_template(messages))
+
+    def complete(self, text: str) -> Reply:
+        """Go on with a text. Raises `CacheFull` and `DecodeError`."""
+        return self._run(ChatPrompt.of_text(text))
+
+    def _run(self, chat: ChatPrompt) -> Reply:
         self._stopping = False
-        growing = self._begin(self._model.apply_chat_template(messages))
+        growing = self._begin(chat)
         for token in self._tokens(growing):
             text = growing.push(token)
             if text:
@@ -59,14 +66,14 @@ class LocalSpeaker:
     def abort(self) -> None:
         """End the reply within its step; the cache is lost. Between two steps: as `stop`."""
         self._stopping = True
-        self._context.interrupt()
+        self.context.interrupt()
 
     def _begin(self, chat: ChatPrompt) -> Growing:
         prompt = self._model.tokenize(chat.prompt, parse_special=True)
         if len(prompt) >= self.cache.n_ctx:
             raise CacheFull(context_full(len(prompt), self.cache.n_ctx))
         n_reused = self.cache.keep_prefix(prompt)
-        self._context.set_sampler(0, self._sampling, prompt)
+        self.context.set_sampler(0, self._sampling, prompt)
         return Growing(prompt, n_reused, TextStream(self._pieces, chat.stops))
 
     def _tokens(self, growing: Growing) -> Iterator[int]:
@@ -84,7 +91,7 @@ class LocalSpeaker:
 
     def _prefill(self, prompt: Sequence[int]) -> int | None:
         """The first token of the reply, or None if it was stopped."""
-        n_batch = self._context.n_batch
+        n_batch = self.context.n_batch
         last = (len(prompt) - 1) // n_batch * n_batch
         for begin in range(0, last, n_batch):
             self._step(prompt[begin : begin + n_batch], sample=False)

@@ -26,9 +26,11 @@ class ReplyEnd:
     n_tokens: int
     """Tokens of the reply."""
     n_ctx: int
-    """Tokens that the context can hold."""
+    """Tokens that the context can hold; 0: a server does not say."""
     tokens_per_s: float | None = None
     """From the first token on; None for replies too short to tell."""
+    memory_bytes: int = 0
+    """What the conversation holds on the server; 0: it does not say."""
 
     @property
     def n_used(self) -> int:
@@ -70,6 +72,14 @@ class Session:
         system = self.system_prompt
         self.messages = [{"role": "system", "content": system}] if system else []
 
+    def undo(self) -> str | None:
+        """Take the last turn back; what the user had said, None if there is none."""
+        if len(self.messages) < 2 or self.messages[-1]["role"] != "assistant":
+            return None
+        asked = self.messages[-2]["content"]
+        self.messages = self.messages[:-2]
+        return asked
+
     def say(self, text: str) -> Reply:
         """One turn: the user's text, then the reply as it comes.
 
@@ -83,6 +93,13 @@ class Session:
         if end.text or end.finish != "interrupted":
             self.messages = [*asked, {"role": "assistant", "content": end.text}]
         return end
+
+
+def is_message(value: object) -> bool:
+    """Whether a value read from a file can be a message."""
+    return isinstance(value, dict) and value.keys() == {"role", "content"} and all(
+        isinstance(part, str) for part in value.values()
+    )  # fmt: skip
 
 
 def context_full(n_tokens: int, n_ctx: int) -> str:

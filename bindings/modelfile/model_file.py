@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .header import TensorInfo
 from .hyperparameters import check_hyperparameters
 from .layers import check_layers
+from .overrides import Row, overridden
 from .shards import read_set
 from .template import check_templates
 from .vocabulary import check_vocabulary
@@ -43,24 +44,26 @@ class ModelFile:
         return str(self.metadata["general.architecture"])
 
 
-def open_model_file(path: str | os.PathLike[str]) -> ModelFile:
+def open_model_file(path: str | os.PathLike[str], overrides: Sequence[Row] = ()) -> ModelFile:
     """Check a GGUF file and the others of its split set, and return what they say.
 
+    `overrides` are values in place of the file's own.
     Nothing native sees the file, and no weight is read. Raises ModelError for a file that is
     missing, damaged, or made to hurt a loader; the message names the field and its value.
     """
     headers = read_set(Path(path))
     first = headers[0]
-    check_hyperparameters(first.path, first.metadata)
-    check_vocabulary(first.path, first.metadata)
-    check_templates(first.path, first.metadata)
+    metadata = overridden(first.metadata, overrides)
+    check_hyperparameters(first.path, metadata)
+    check_vocabulary(first.path, metadata)
+    check_templates(first.path, metadata)
     for header in headers:
         check_weights(header.path, header.tensors)
     file = ModelFile(
         path=first.path,
         shards=tuple(header.path for header in headers),
         version=first.version,
-        metadata=first.metadata,
+        metadata=metadata,
         types=first.types,
         tensors=tuple(tensor for header in headers for tensor in header.tensors),
     )

@@ -74,6 +74,42 @@ void check_params(const pannier_context_params & p) {
     }
 }
 
+void check_rope(const pannier_rope_params & rope) {
+    if (rope.scaling < LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED || rope.scaling > LLAMA_ROPE_SCALING_TYPE_YARN) {
+        fail(PANNIER_ERROR_ARGUMENT, "rope scaling is %d; it must be -1 to 2", rope.scaling);
+    }
+    const auto in = [](float value, float low, float high) { return value >= low && value <= high; };
+    if (rope.freq_base != 0.0f && !in(rope.freq_base, 1e-3f, 1e15f)) {
+        fail(PANNIER_ERROR_ARGUMENT, "rope freq_base is %g; it must be 0, or 0.001 to 1e15",
+             static_cast<double>(rope.freq_base));
+    }
+    if (rope.freq_scale != 0.0f && !in(rope.freq_scale, 1e-4f, 1e4f)) {
+        fail(PANNIER_ERROR_ARGUMENT, "rope freq_scale is %g; it must be 0, or 0.0001 to 10000",
+             static_cast<double>(rope.freq_scale));
+    }
+    if (rope.yarn_orig_ctx > (1u << 30)) {
+        fail(PANNIER_ERROR_ARGUMENT, "yarn_orig_ctx is %u; it must be 0 to %u", rope.yarn_orig_ctx, 1u << 30);
+    }
+    for (const float factor : { rope.yarn_ext_factor, rope.yarn_attn_factor, rope.yarn_beta_fast,
+                                rope.yarn_beta_slow }) {
+        if (!in(factor, -1e6f, 1e6f)) {
+            fail(PANNIER_ERROR_ARGUMENT, "a yarn factor is %g; it must be -1e6 to 1e6", static_cast<double>(factor));
+        }
+    }
+}
+
+void set_rope(llama_context_params & native, const pannier_rope_params & rope) {
+    check_rope(rope);
+    native.rope_scaling_type = static_cast<llama_rope_scaling_type>(rope.scaling);
+    native.rope_freq_base    = rope.freq_base;
+    native.rope_freq_scale   = rope.freq_scale;
+    native.yarn_orig_ctx     = rope.yarn_orig_ctx;
+    native.yarn_ext_factor   = rope.yarn_ext_factor;
+    native.yarn_attn_factor  = rope.yarn_attn_factor;
+    native.yarn_beta_fast    = rope.yarn_beta_fast;
+    native.yarn_beta_slow    = rope.yarn_beta_slow;
+}
+
 llama_context_params native_params(const pannier_context_params & p) {
     llama_context_params native = llama_context_default_params();
     native.n_ctx                = p.n_ctx;
@@ -95,6 +131,10 @@ llama_context_params native_params(const pannier_context_params & p) {
     native.embeddings           = p.embeddings != 0;
     native.pooling_type         = static_cast<enum llama_pooling_type>(p.pooling);
     native.no_perf              = false;
+    if (p.rope != nullptr) {
+        check_size(p.rope, "pannier_rope_params");
+        set_rope(native, *p.rope);
+    }
     return native;
 }
 
@@ -160,6 +200,9 @@ std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_con
         // llama.cpp would fill a cache that it never allocated, and assert at the first step
         fail(PANNIER_ERROR_CONTEXT, "this hybrid model has no attention layer, which llama.cpp cannot run");
     }
+    if (params.threads != nullptr) {
+        ctx->pools.attach(ctx->ctx, params);
+    }
     ctx->n_embd_out    = params.embeddings != 0 ? n_embd_out(*ctx) : 0;
     ctx->n_outputs_max = params.n_outputs_max;
     ctx->n_seq_max     = params.n_seq_max;
@@ -183,6 +226,7 @@ pannier_context_info context_info(const pannier_context & ctx) {
     info.kv_unified          = ctx.kv_unified ? 1 : 0;
     info.pooling             = llama_pooling_type(ctx.ctx);
     info.n_embd_out          = ctx.n_embd_out;
+    info.n_embed_max         = ctx.n_embed_max();
     info.has_memory          = ctx.memory() != nullptr ? 1 : 0;
     info.has_kv              = parts.has_kv() ? 1 : 0;
     info.has_recurrent       = parts.recurrent != nullptr ? 1 : 0;

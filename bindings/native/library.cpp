@@ -129,6 +129,15 @@ void pannier_log_set(pannier_log_callback callback, void * user) {
     log_user     = user;
 }
 
+int pannier_numa_init(int32_t strategy) {
+    return guard([&] {
+        if (strategy < GGML_NUMA_STRATEGY_DISTRIBUTE || strategy > GGML_NUMA_STRATEGY_NUMACTL) {
+            fail(PANNIER_ERROR_ARGUMENT, "NUMA strategy is %d; it must be 1 to 3", strategy);
+        }
+        llama_numa_init(static_cast<ggml_numa_strategy>(strategy));
+    });
+}
+
 // ---------------------------------------------------------------- devices
 
 namespace {

@@ -11,6 +11,7 @@
 #pragma GCC visibility pop
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <regex>
@@ -102,18 +103,39 @@ std::vector<ggml_backend_dev_t> devices(const pannier_model_params & params) {
     return list;
 }
 
-// As long as llama.cpp reads it; empty for its own choice.
-std::vector<float> tensor_split(const pannier_model_params & params) {
-    if (params.n_split < 0 || static_cast<size_t>(params.n_split) > llama_max_devices()) {
-        fail(PANNIER_ERROR_ARGUMENT, "a split over %d devices; there may be %zu", params.n_split, llama_max_devices());
-    }
-    std::vector<float> shares(params.tensor_split, params.tensor_split + params.n_split);
-    if (!shares.empty()) {
-        const bool is_share = std::all_of(shares.begin(), shares.end(), [](float x) { return x >= 0 && x < 1e9F; });
-        if (!is_share || std::all_of(shares.begin(), shares.end(), [](float x) { return x == 0; })) {
-            fail(PANNIER_ERROR_ARGUMENT, "the shares of a split must be 0 or more, and one of them above 0");
+// What the metadata is to say, terminated by an empty row; none at all if there are no overrides.
+std::vector<llama_model_kv_override> kv_overrides(const pannier_model_params & params) {
+    std::vector<llama_model_kv_override> rows;
+    for (int32_t i = 0; i < params.n_kv_overrides; ++i) {
+        const std::string row = std::string(params.kv_keys[i]) + "=" + params.kv_types[i] + ":" + params.kv_values[i];
+        if (!string_parse_kv_override(row.c_str(), rows)) {
+            fail(PANNIER_ERROR_ARGUMENT, "'%s' is not a metadata override", row.c_str());
         }
-        shares.resize(llama_max_devices(), 0.0F);
+    }
+    if (!rows.empty()) {
+        rows.emplace_back();
+        rows.back().key[0] = 0;
+    }
+    return rows;
+}
+
+// One share for each device that llama.cpp could have; empty to let it choose.
+std::vector<float> tensor_split(const pannier_model_params & params) {
+    const size_t n_max = llama_max_devices();
+    if (params.n_tensor_split < 0 || static_cast<size_t>(params.n_tensor_split) > n_max) {
+        fail(PANNIER_ERROR_ARGUMENT, "tensor_split has %d shares; there are at most %zu devices",
+             params.n_tensor_split, n_max);
+    }
+    std::vector<float> shares;
+    for (int32_t i = 0; i < params.n_tensor_split; ++i) {
+        if (!(params.tensor_split[i] >= 0.0f) || std::isinf(params.tensor_split[i])) {
+            fail(PANNIER_ERROR_ARGUMENT, "tensor_split has the share %f; it must be 0 or more",
+                 static_cast<double>(params.tensor_split[i]));
+        }
+        shares.push_back(params.tensor_split[i]);
+    }
+    if (!shares.empty()) {
+        shares.resize(n_max, 0.0f);
     }
     return shares;
 }
@@ -128,6 +150,18 @@ llama_load_mode planned_mode(llama_load_mode mode) {
             return LLAMA_LOAD_MODE_AUTO;
         default:
             return LLAMA_LOAD_MODE_NONE;
+    }
+}
+
+void check_params(const pannier_model_params & params) {
+    if (params.split_mode < LLAMA_SPLIT_MODE_NONE || params.split_mode > LLAMA_SPLIT_MODE_TENSOR) {
+        fail(PANNIER_ERROR_ARGUMENT, "split_mode is %d; it must be 0 to 3", params.split_mode);
+    }
+    if (params.lazy_mode < LLAMA_LAZY_MODE_OFF || params.lazy_mode > LLAMA_LAZY_MODE_ON) {
+        fail(PANNIER_ERROR_ARGUMENT, "lazy_mode is %d; it must be 0 to 2", params.lazy_mode);
+    }
+    if (params.main_gpu < 0) {
+        fail(PANNIER_ERROR_ARGUMENT, "main_gpu is %d; it must be 0 or more", params.main_gpu);
     }
 }
 
@@ -157,9 +191,11 @@ void check_file(const char * path) {
 
 std::unique_ptr<pannier_model> load(const char * path, const pannier_model_params & params) {
     check_file(path);
+    check_params(params);
     const auto overrides = tensor_overrides(params);
-    auto       devs      = devices(params);
     const auto shares    = tensor_split(params);
+    const auto kv        = kv_overrides(params);
+    auto       devs      = devices(params);
     progress   state{ params.progress, params.progress_user };
 
     llama_model_params native           = llama_model_default_params();
@@ -172,6 +208,13 @@ std::unique_ptr<pannier_model> load(const char * path, const pannier_model_param
     native.vocab_only                   = params.vocab_only != 0;
     native.no_alloc                     = params.no_alloc != 0;
     native.check_tensors                = params.check_tensors != 0;
+    native.split_mode                   = static_cast<llama_split_mode>(params.split_mode);
+    native.main_gpu                     = params.main_gpu;
+    native.tensor_split                 = shares.empty() ? nullptr : shares.data();
+    native.lazy_mode                    = static_cast<llama_lazy_mode>(params.lazy_mode);
+    native.use_extra_bufts              = params.no_repack == 0;
+    native.no_host                      = params.no_host != 0;
+    native.kv_overrides                 = kv.empty() ? nullptr : kv.data();
     native.devices                      = devs.empty() ? nullptr : devs.data();
     native.tensor_buft_overrides        = overrides.empty() ? nullptr : overrides.data();
     native.progress_callback            = progress::report;
@@ -240,7 +283,15 @@ int pannier_model_get_info(const pannier_model * model, pannier_model_info * out
         out->n_layer      = llama_model_n_layer(m);
         out->bos          = llama_vocab_bos(v);
         out->eos          = llama_vocab_eos(v);
+        out->sep          = llama_vocab_sep(v);
+        out->fim_pre      = llama_vocab_fim_pre(v);
+        out->fim_suf      = llama_vocab_fim_suf(v);
+        out->fim_mid      = llama_vocab_fim_mid(v);
+        out->fim_rep      = llama_vocab_fim_rep(v);
+        out->fim_sep      = llama_vocab_fim_sep(v);
         out->add_bos      = llama_vocab_get_add_bos(v);
+        out->add_eos      = llama_vocab_get_add_eos(v);
+        out->add_sep      = llama_vocab_get_add_sep(v);
         out->is_recurrent = llama_model_is_recurrent(m);
         out->is_hybrid    = llama_model_is_hybrid(m);
         out->has_encoder  = llama_model_has_encoder(m);

@@ -18,9 +18,13 @@ struct pannier_model {
     bool                has_weights = false; // not if only its vocabulary or its header was read
     bool                can_plan    = false; // if all but its weights is there
 
-    // The model's own template, parsed at first use. Rendering is const and needs no lock.
-    std::mutex                chat_mutex;
-    common_chat_templates_ptr chat_templates;
+    std::vector<llama_adapter_lora *> adapters; // llama.cpp frees them with the model
+
+    // The model's own templates, parsed at first use, or those of `chat_template`, if there is one.
+    // Rendering is const and needs no lock.
+    std::mutex                                   chat_mutex;
+    std::string                                  chat_template;
+    std::shared_ptr<const common_chat_templates> chat_templates;
 
     ~pannier_model() { llama_model_free(model); }
 
@@ -33,10 +37,26 @@ namespace pannier {
 struct sequence_sampler {
     common_sampler_ptr chain;           // unset when plain greedy needs none
     int32_t            n_probs = 0;
+    bool               post_probs = false; // those that the chain left
 
     explicit operator bool() const { return active; }
 
     bool active = false;
+};
+
+// Threads of a context that stay between its graphs: one pool, or one for prompts too.
+class thread_pools {
+public:
+    thread_pools() = default;
+    thread_pools(const thread_pools &) = delete;
+    thread_pools & operator=(const thread_pools &) = delete;
+    ~thread_pools();
+
+    void attach(llama_context * ctx, const pannier_context_params & params);
+
+private:
+    ggml_threadpool_t pool       = nullptr;
+    ggml_threadpool_t pool_batch = nullptr; // null: `pool` is for prompts too
 };
 
 } // namespace pannier
@@ -64,11 +84,14 @@ struct pannier_context {
     std::vector<int8_t>         logits;
     std::vector<int8_t>         outputs; // of the last step, for pannier_context_logits
 
+    pannier::thread_pools pools; // freed after the context that uses them
+
     ~pannier_context() { llama_free(ctx); }
 
     llama_memory_t memory() const { return llama_get_memory(ctx); }
 
     int32_t n_draft_max() const;
+    int32_t n_embed_max() const;
 };
 
 namespace pannier {

@@ -51,6 +51,9 @@ PANNIER_API void         pannier_text_free(char * text);
 // 5 continues the line before. Called from any thread. NULL silences.
 typedef void (*pannier_log_callback)(int level, const char * text, void * user);
 PANNIER_API void pannier_log_set(pannier_log_callback callback, void * user);
+// Spreads threads over NUMA nodes, once in a process and before any model is loaded. `strategy` is
+// ggml_numa_strategy: 1 distribute, 2 isolate, 3 numactl.
+PANNIER_API int pannier_numa_init(int32_t strategy);
 
 // ---------------------------------------------------------------- devices
 
@@ -88,11 +91,20 @@ struct pannier_model_params {
     int32_t              check_tensors;
     int32_t              n_devices;     // 0: all GPUs; the one name "none" keeps the model on the CPU
     const char * const * devices;
-    int32_t              n_split;       // 0: layers by the devices' free memory, else n_devices or all GPUs
-    const float *        tensor_split;  // shares of the layers
     int32_t              n_overrides;
     const char * const * override_patterns; // regular expressions over tensor names
     const char * const * override_buffers;  // buffer type names, e.g. "CPU"
+    int32_t              split_mode;    // llama_split_mode: 0 none, 1 layer, 2 row, 3 tensor
+    int32_t              main_gpu;      // with split mode none: index into the devices
+    int32_t              n_tensor_split;
+    const float *        tensor_split;  // each device's share; none: by free memory
+    int32_t              lazy_mode;     // llama_lazy_mode: 0 off, 1 auto, 2 on
+    int32_t              no_repack;
+    int32_t              no_host;
+    int32_t              n_kv_overrides;
+    const char * const * kv_keys;       // read the metadata as if it said so
+    const char * const * kv_types;      // int, float, bool, str
+    const char * const * kv_values;     // as text
     pannier_progress_callback progress;
     void *               progress_user;
 };
@@ -108,7 +120,15 @@ struct pannier_model_info {
     int32_t  n_layer;
     int32_t  bos; // -1 where the vocabulary has none
     int32_t  eos;
+    int32_t  sep;
+    int32_t  fim_pre; // fill in the middle: what comes before the gap,
+    int32_t  fim_suf; // after it,
+    int32_t  fim_mid; // and into it
+    int32_t  fim_rep; // name of a repository
+    int32_t  fim_sep; // name of a file
     int32_t  add_bos;
+    int32_t  add_eos;
+    int32_t  add_sep;
     int32_t  is_recurrent;
     int32_t  is_hybrid;
     int32_t  has_encoder;
@@ -137,6 +157,9 @@ PANNIER_API int  pannier_model_tensors(const struct pannier_model * model, struc
 // All metadata of the file as a JSON object of strings (arrays as llama.cpp prints them).
 PANNIER_API int  pannier_model_metadata(const struct pannier_model * model, char ** out);
 
+// Loads a LoRA adapter beside the model; `id` counts from 0. The model owns it.
+PANNIER_API int pannier_model_add_adapter(struct pannier_model * model, const char * path, int32_t * id);
+
 // Writes at most `capacity` ids; `n_tokens` is the number needed, also when it is larger.
 PANNIER_API int pannier_tokenize(const struct pannier_model * model, const char * text, int32_t n_bytes,
                                  int32_t add_special, int32_t parse_special,
@@ -150,11 +173,36 @@ PANNIER_API int pannier_detokenize(const struct pannier_model * model, const int
 // 1 if the token ends generation, 0 if not or out of range.
 PANNIER_API int32_t pannier_token_is_eog(const struct pannier_model * model, int32_t token);
 
-// Renders a conversation with the model's template (or `template`). In: a JSON object with
-// messages, tools, tool_choice, parallel_tool_calls, json_schema, grammar, add_generation_prompt,
-// enable_thinking, reasoning_format, chat_template_kwargs, template. Out: prompt, stops, format,
-// generation_prompt, grammar, grammar_lazy, preserved_tokens, thinking_start, thinking_ends.
-PANNIER_API int pannier_chat_apply(struct pannier_model * model, const char * request_json, char ** out);
+// ---------------------------------------------------------------- chat
+
+// How the answer to one conversation is read. Used by one thread at a time.
+struct pannier_chat_parser;
+
+// From now on this template (Jinja, or the name of one of llama.cpp's own) stands for the model's.
+PANNIER_API int pannier_chat_set_template(struct pannier_model * model, const char * source);
+// A JSON object: source and source_tool_use of the templates, caps, supports_thinking.
+PANNIER_API int pannier_chat_facts(struct pannier_model * model, char ** out);
+// Renders a conversation. In: a JSON object with messages, tools, tool_choice, parallel_tool_calls,
+// json_schema, grammar, add_generation_prompt, continue_final_message, echo, enable_thinking,
+// reasoning_format, chat_template_kwargs, use_jinja, skip_parsing, template (for this call alone).
+// Out: prompt, stops, format, generation_prompt, grammar, grammar_lazy, grammar_triggers,
+// preserved_tokens, thinking_start, thinking_ends. `parser` may be NULL.
+PANNIER_API int pannier_chat_apply(struct pannier_model * model, const char * request_json, char ** out,
+                                   struct pannier_chat_parser ** parser);
+// One for each answer, if there are several to a conversation.
+PANNIER_API int  pannier_chat_parser_copy(const struct pannier_chat_parser * parser,
+                                          struct pannier_chat_parser ** out);
+PANNIER_API void pannier_chat_parser_free(struct pannier_chat_parser * parser);
+// Adds text to the answer; `tokens[i]` begins at byte `offsets[i]` of it. Out: a JSON object with
+// diffs (objects with content, reasoning_content, and index and call (id, name, arguments) where a
+// tool call grew), plain (all that follows is content: no need to ask), and with the last part
+// message (content, reasoning_content, tool_calls). PANNIER_ERROR_CHAT: the answer is not in the
+// format that was asked for.
+PANNIER_API int pannier_chat_parse(struct pannier_chat_parser * parser, const char * text, int32_t n_bytes,
+                                   const int32_t * tokens, const int32_t * offsets, int32_t n_tokens,
+                                   int32_t is_last, char ** out);
+// GBNF of the JSON texts that fit a schema.
+PANNIER_API int pannier_json_schema_to_grammar(const char * schema_json, char ** out);
 
 // ---------------------------------------------------------------- context
 
@@ -166,6 +214,29 @@ enum pannier_pooling {
     PANNIER_POOLING_CLS  = 2,  // the first token's
     PANNIER_POOLING_LAST = 3,
     PANNIER_POOLING_RANK = 4,  // the scores of the classification head
+};
+
+// A pool of threads; without one llama.cpp starts them anew for each graph, on any CPU.
+struct pannier_thread_params {
+    size_t          size;
+    int32_t         n_cpus;   // 0: any
+    const int32_t * cpus;
+    int32_t         strict;   // one CPU for each thread
+    int32_t         priority; // ggml_sched_priority: -1 low .. 3 realtime
+    int32_t         poll;     // 0 .. 100
+};
+
+// How positions turn. 0 is the model's own, for the yarn factors below 0.
+struct pannier_rope_params {
+    size_t   size;
+    int32_t  scaling; // llama_rope_scaling_type: -1 the model's, 0 none, 1 linear, 2 yarn
+    float    freq_base;
+    float    freq_scale;
+    uint32_t yarn_orig_ctx;
+    float    yarn_ext_factor;
+    float    yarn_attn_factor;
+    float    yarn_beta_fast;
+    float    yarn_beta_slow;
 };
 
 struct pannier_context_params {
@@ -188,6 +259,9 @@ struct pannier_context_params {
     int32_t      embeddings;    // for pannier_context_embed, and for nothing else
     int32_t      pooling;       // pannier_pooling
     uint64_t     moe_cache_bytes;
+    const struct pannier_rope_params *   rope;          // NULL: the model's
+    const struct pannier_thread_params * threads;       // NULL: no pools
+    const struct pannier_thread_params * threads_batch; // with `threads`, and only with it
 };
 
 struct pannier_context_info {
@@ -202,6 +276,7 @@ struct pannier_context_info {
     int32_t  kv_unified;
     int32_t  pooling;    // pannier_pooling, as resolved; only with embeddings
     int32_t  n_embd_out; // length of an embedding; 0 without embeddings
+    int32_t  n_embed_max; // most tokens of a prompt to embed
     int32_t  has_memory; // 0: the model only embeds, and keeps no sequences
     int32_t  has_kv;
     int32_t  has_recurrent;
@@ -220,8 +295,14 @@ PANNIER_API int  pannier_context_get_info(const struct pannier_context * ctx, st
 // Makes the running step return PANNIER_ERROR_DECODE. CPU graphs stop within a node; others at their end.
 PANNIER_API void pannier_context_interrupt(struct pannier_context * ctx);
 
+// From now on compute with these adapters of the model, each times its scale, and with no others. What
+// sequences hold stays as it was computed.
+PANNIER_API int pannier_context_set_adapters(struct pannier_context * ctx, const int32_t * ids, const float * scales,
+                                             int32_t n);
+
 // Embeds prompts of `lengths` tokens each, one after the other in `tokens`; as many at once as there
-// are sequences and room for in a ubatch. A row of n_embd_out floats for each prompt, or for each
+// are sequences and room for in a ubatch; a longer one only where its last token alone counts and sees
+// no later one. A row of n_embd_out floats for each prompt, or for each
 // token where nothing is pooled. What the context's memory held is gone.
 PANNIER_API int pannier_context_embed(struct pannier_context * ctx, const int32_t * tokens, const int32_t * lengths,
                                       int32_t n_prompts, float * rows, size_t capacity);
@@ -253,7 +334,8 @@ struct pannier_step {
     int32_t   n_sampled;    // out
     int32_t * rows;         // [capacity] index into the batch
     int32_t * tokens;       // [capacity] -1 if this row's sampler failed
-    float *   logprobs;     // [capacity] natural log; NaN unless the sampler was set with n_probs > 0
+    float *   logprobs;     // [capacity] natural log; NaN unless the sampler was set with n_probs > 0.
+                            // With post_sampling_probs the probability itself
     int32_t * top_tokens;   // [capacity * n_top] best first, -1 beyond the end
     float *   top_logprobs; // [capacity * n_top]
     int32_t   n_lost;       // out
@@ -326,9 +408,12 @@ struct pannier_sampler_params {
     int32_t         mirostat;
     float           mirostat_tau;
     float           mirostat_eta;
+    float           adaptive_target; // 0 .. 1, negative: off; only where "adaptive_p" is among the samplers
+    float           adaptive_decay;  // 0 .. 0.99
     int32_t         min_keep;
     int32_t         ignore_eos;
     int32_t         n_probs;  // alternatives to report with each token, 0: none, not even its own
+    int32_t         post_sampling_probs; // report what the samplers left, instead of the logits' own
     int32_t         n_dry_sequence_breakers;
     const char * const * dry_sequence_breakers;
     int32_t         n_samplers;
@@ -337,6 +422,33 @@ struct pannier_sampler_params {
     const int32_t * logit_bias_tokens;
     const float *   logit_bias_values;
     const char *    grammar;  // GBNF, "" for none
+    int32_t         grammar_type; // pannier_grammar_type
+    int32_t         grammar_lazy; // it holds from a trigger on
+    int32_t         n_triggers;
+    const int32_t * trigger_types; // pannier_trigger_type
+    const char * const * trigger_values;
+    const int32_t * trigger_tokens;
+    const char *    generation_prompt; // the end of the prompt that belongs to the answer already
+    int32_t         reasoning_budget;  // most tokens of reasoning, -1 for any number
+    int32_t         reasoning_control; // pannier_sampler_end_reasoning will be asked
+    const char *    reasoning_start;   // "" where there is no reasoning
+    int32_t         n_reasoning_ends;
+    const char * const * reasoning_ends;
+    const char *    reasoning_message; // written before the end when the budget is spent
+};
+
+// Whether the grammar knows the generation prompt.
+enum pannier_grammar_type {
+    PANNIER_GRAMMAR_USER          = 1,
+    PANNIER_GRAMMAR_OUTPUT_FORMAT = 2,
+    PANNIER_GRAMMAR_TOOL_CALLS    = 3,
+};
+
+enum pannier_trigger_type {
+    PANNIER_TRIGGER_TOKEN        = 0,
+    PANNIER_TRIGGER_WORD         = 1,
+    PANNIER_TRIGGER_PATTERN      = 2,
+    PANNIER_TRIGGER_PATTERN_FULL = 3,
 };
 
 // Gives a sequence a new sampler; `history` (the prompt) feeds its penalties. Of it, the last
@@ -345,6 +457,8 @@ PANNIER_API int pannier_sampler_set(struct pannier_context * ctx, int32_t seq_id
                                     const struct pannier_sampler_params * params,
                                     const int32_t * history, int32_t n_history, int32_t n_generated);
 PANNIER_API int pannier_sampler_clear(struct pannier_context * ctx, int32_t seq_id);
+// Has the running reasoning of a sequence end with its next tokens; 0 in `ended` if there is none.
+PANNIER_API int pannier_sampler_end_reasoning(struct pannier_context * ctx, int32_t seq_id, int32_t * ended);
 
 // ---------------------------------------------------------------- memory
 

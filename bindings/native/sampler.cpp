@@ -30,6 +30,8 @@ void check_params(const pannier_sampler_params & p) {
     check_range("dry_base", p.dry_base, -any, any);
     check_range("mirostat_tau", p.mirostat_tau, -any, any);
     check_range("mirostat_eta", p.mirostat_eta, -any, any);
+    check_range("adaptive_target", p.adaptive_target, -any, 1);
+    check_range("adaptive_decay", p.adaptive_decay, 0, 0.99f);
     check_range("mirostat", float(p.mirostat), 0, 2);
     check_range("min_keep", float(p.min_keep), 0, 1e6f);
     check_range("repeat_last_n", float(p.repeat_last_n), -1, 1e6f);
@@ -48,6 +50,28 @@ std::vector<common_sampler_type> sampler_types(const pannier_sampler_params & p)
         types.push_back(found.front());
     }
     return types;
+}
+
+// llama.cpp's infill sampler compares every candidate with every other one, and asserts that there is
+// a token that ends text.
+void check_infill(const pannier_model & model, const common_params_sampling & chain) {
+    constexpr int32_t MAX_CANDIDATES = 4096;
+    int32_t           n_candidates   = model.n_vocab();
+    for (const common_sampler_type type : chain.samplers) {
+        if (type == COMMON_SAMPLER_TYPE_TOP_K && chain.top_k > 0) {
+            n_candidates = std::min(n_candidates, chain.top_k);
+        }
+        if (type != COMMON_SAMPLER_TYPE_INFILL) {
+            continue;
+        }
+        if (n_candidates > MAX_CANDIDATES) {
+            fail(PANNIER_ERROR_ARGUMENT, "the sampler 'infill' would compare %d tokens with each other; put 'top_k' "
+                 "before it, with %d at most", n_candidates, MAX_CANDIDATES);
+        }
+        if (llama_vocab_eot(model.vocab) == LLAMA_TOKEN_NULL && llama_vocab_eos(model.vocab) == LLAMA_TOKEN_NULL) {
+            fail(PANNIER_ERROR_ARGUMENT, "the sampler 'infill' needs a token that ends text; this model has none");
+        }
+    }
 }
 
 void add_logit_bias(const pannier_model & model, const pannier_sampler_params & p,
@@ -96,20 +120,24 @@ common_params_sampling chain_params(const pannier_context & ctx, const pannier_s
     chain.mirostat           = p.mirostat;
     chain.mirostat_tau       = p.mirostat_tau;
     chain.mirostat_eta       = p.mirostat_eta;
+    chain.adaptive_target    = p.adaptive_target;
+    chain.adaptive_decay     = p.adaptive_decay;
     chain.min_keep           = p.min_keep;
+    chain.n_probs            = p.n_probs; // llama.cpp computes probabilities of what it takes only if asked
     chain.n_prev             = std::max(chain.n_prev, std::max(chain.penalty_last_n, chain.dry_penalty_last_n));
     chain.samplers           = sampler_types(p);
     chain.dry_sequence_breakers.assign(p.dry_sequence_breakers, p.dry_sequence_breakers + p.n_dry_sequence_breakers);
     add_logit_bias(*ctx.model, p, chain.logit_bias);
+    check_infill(*ctx.model, chain);
     return chain;
 }
 
 // llama.cpp's grammar parser and its checks recurse over groups and over rules, without a limit: a
 // client's grammar could overflow the stack. Literals, character classes and comments are skipped.
 void check_grammar_size(const std::string & grammar) {
-    constexpr size_t MAX_BYTES = size_t(1) << 20;
+    constexpr size_t MAX_BYTES = size_t(4) << 20;
     constexpr int    MAX_DEPTH = 512;
-    constexpr int    MAX_RULES = 4096;
+    constexpr int    MAX_RULES = 20000; // the tools of a request, each with a schema
     if (grammar.size() > MAX_BYTES) {
         fail(PANNIER_ERROR_ARGUMENT, "the grammar has %zu bytes; at most %zu are taken", grammar.size(), MAX_BYTES);
     }
@@ -137,8 +165,12 @@ void check_grammar_size(const std::string & grammar) {
 void check_grammar(const pannier_model & model, const std::string & grammar) {
     check_grammar_size(grammar);
     llama_sampler * parsed = nullptr;
-    if (grammar.compare(0, 1, "%") != 0) {
-        parsed = llama_sampler_init_grammar(model.vocab, grammar.c_str(), "root");
+    try {
+        if (grammar.compare(0, 1, "%") != 0) {
+            parsed = llama_sampler_init_grammar(model.vocab, grammar.c_str(), "root");
+        }
+    } catch (const std::runtime_error & error) {
+        fail(PANNIER_ERROR_ARGUMENT, "the grammar is not taken: %s", error.what());
     }
     if (parsed == nullptr) {
         fail(PANNIER_ERROR_ARGUMENT, "the grammar is not valid GBNF: %s", logged_errors().c_str());
@@ -146,34 +178,99 @@ void check_grammar(const pannier_model & model, const std::string & grammar) {
     llama_sampler_free(parsed);
 }
 
+bool has_type(const common_params_sampling & chain, common_sampler_type type) {
+    return std::find(chain.samplers.begin(), chain.samplers.end(), type) != chain.samplers.end();
+}
+
+bool has_reasoning_budget(const common_params_sampling & chain) {
+    return !chain.reasoning_budget_start.empty() && !chain.reasoning_budget_end.empty() &&
+           (chain.reasoning_budget_tokens >= 0 || chain.reasoning_control);
+}
+
 bool is_plain_greedy(const pannier_model & model, const common_params_sampling & chain) {
     int32_t n_suppressed = 0;
     llama_vocab_get_suppress_tokens(model.vocab, &n_suppressed);
-    const bool cold = std::find(chain.samplers.begin(), chain.samplers.end(), COMMON_SAMPLER_TYPE_TEMPERATURE) !=
-                          chain.samplers.end() && chain.temp <= 0.0f && chain.dynatemp_range <= 0.0f;
+    const bool cold =
+        has_type(chain, COMMON_SAMPLER_TYPE_TEMPERATURE) && chain.temp <= 0.0f && chain.dynatemp_range <= 0.0f;
     const bool unpenalised =
         chain.penalty_last_n == 0 ||
         (chain.penalty_repeat == 1.0f && chain.penalty_freq == 0.0f && chain.penalty_present == 0.0f);
     return cold && unpenalised && chain.dry_multiplier == 0.0f && chain.mirostat == 0 && chain.logit_bias.empty() &&
-           chain.grammar.empty() && n_suppressed == 0 &&
+           chain.grammar.empty() && !has_reasoning_budget(chain) && n_suppressed == 0 && chain.typ_p >= 1.0f &&
+           !has_type(chain, COMMON_SAMPLER_TYPE_INFILL) &&
            (chain.xtc_probability <= 0.0f || chain.xtc_threshold > 0.5f);
+}
+
+void add_triggers(const pannier_model & model, const pannier_sampler_params & p, common_params_sampling & chain) {
+    for (int32_t i = 0; i < p.n_triggers; ++i) {
+        const int32_t type = p.trigger_types[i];
+        check_range("trigger_type", float(type), PANNIER_TRIGGER_TOKEN, PANNIER_TRIGGER_PATTERN_FULL);
+        if (type == PANNIER_TRIGGER_TOKEN && (p.trigger_tokens[i] < 0 || p.trigger_tokens[i] >= model.n_vocab())) {
+            fail(PANNIER_ERROR_ARGUMENT, "trigger %d is token %d; the vocabulary has %d tokens", i,
+                 p.trigger_tokens[i], model.n_vocab());
+        }
+        chain.grammar_triggers.push_back(
+            { static_cast<common_grammar_trigger_type>(type), p.trigger_values[i], p.trigger_tokens[i] });
+    }
+}
+
+void add_grammar(const pannier_model & model, const pannier_sampler_params & p, common_params_sampling & chain) {
+    if (p.grammar == nullptr || p.grammar[0] == '\0') {
+        return;
+    }
+    check_range("grammar_type", float(p.grammar_type), PANNIER_GRAMMAR_USER, PANNIER_GRAMMAR_TOOL_CALLS);
+    check_grammar(model, p.grammar);
+    chain.grammar      = { static_cast<common_grammar_type>(p.grammar_type), p.grammar };
+    chain.grammar_lazy = p.grammar_lazy != 0;
+    add_triggers(model, p, chain);
+    if (chain.grammar_lazy && chain.grammar_triggers.empty()) {
+        fail(PANNIER_ERROR_ARGUMENT, "a lazy grammar has no trigger");
+    }
+}
+
+void add_reasoning(const pannier_model & model, const pannier_sampler_params & p, common_params_sampling & chain) {
+    chain.generation_prompt = p.generation_prompt;
+    check_range("reasoning_budget", float(p.reasoning_budget), -1, 2.2e9f);
+    chain.reasoning_budget_tokens = p.reasoning_budget;
+    chain.reasoning_control       = p.reasoning_control != 0;
+    chain.reasoning_budget_start  = common_tokenize(model.vocab, p.reasoning_start, false, true);
+    for (int32_t i = 0; i < p.n_reasoning_ends; ++i) {
+        llama_tokens end = common_tokenize(model.vocab, p.reasoning_ends[i], false, true);
+        if (!end.empty()) {
+            chain.reasoning_budget_end.push_back(std::move(end));
+        }
+    }
+    if (!chain.reasoning_budget_end.empty()) {
+        const llama_tokens & end      = chain.reasoning_budget_end.front();
+        chain.reasoning_budget_forced = common_tokenize(model.vocab, p.reasoning_message, false, true);
+        chain.reasoning_budget_forced.insert(chain.reasoning_budget_forced.end(), end.begin(), end.end());
+    }
 }
 
 sequence_sampler make_sampler(const pannier_context & ctx, const pannier_sampler_params & p, const int32_t * history,
                               int32_t n_history, int32_t n_generated) {
     check_params(p);
     auto chain = chain_params(ctx, p);
-    if (p.grammar != nullptr && p.grammar[0] != '\0') {
-        check_grammar(*ctx.model, p.grammar);
-        chain.grammar = { COMMON_GRAMMAR_TYPE_USER, p.grammar };
-    }
+    add_grammar(*ctx.model, p, chain);
+    add_reasoning(*ctx.model, p, chain);
     sequence_sampler sampler;
     sampler.active  = true;
     sampler.n_probs = p.n_probs;
-    if (is_plain_greedy(*ctx.model, chain)) {
+    sampler.post_probs = p.post_sampling_probs != 0;
+    if (!(sampler.post_probs && p.n_probs > 0) && is_plain_greedy(*ctx.model, chain)) {
         return sampler;
     }
-    sampler.chain.reset(common_sampler_init(ctx.model->model, chain));
+    try {
+        sampler.chain.reset(common_sampler_init(ctx.model->model, chain));
+    } catch (const std::bad_alloc &) {
+        throw;
+    } catch (const std::exception & error) {
+        if (!chain.grammar.empty() && !chain.generation_prompt.empty()) { // llama.cpp gives no reason
+            fail(PANNIER_ERROR_ARGUMENT, "the grammar does not fit how the prompt begins the answer: %.200s",
+                 chain.generation_prompt.c_str());
+        }
+        fail(PANNIER_ERROR_ARGUMENT, "the sampler cannot be made: %s", error.what());
+    }
     if (!sampler.chain) {
         fail(PANNIER_ERROR_ARGUMENT, "the sampler cannot be made: %s", logged_errors().c_str());
     }
@@ -212,5 +309,14 @@ int pannier_sampler_clear(pannier_context * ctx, int32_t seq_id) {
         not_null(ctx, "ctx");
         check_seq_id(*ctx, seq_id);
         ctx->samplers[size_t(seq_id)] = sequence_sampler();
+    });
+}
+
+int pannier_sampler_end_reasoning(pannier_context * ctx, int32_t seq_id, int32_t * ended) {
+    return guard([&] {
+        not_null(ctx, "ctx");
+        check_seq_id(*ctx, seq_id);
+        auto & chain            = ctx->samplers[size_t(seq_id)].chain;
+        not_null(ended, "ended") = chain && common_sampler_reasoning_budget_force(chain.get());
     });
 }

@@ -46,6 +46,22 @@ void write_logprobs(const float * logits, int32_t n_vocab, int32_t token, int32_
     }
 }
 
+// What the chain left to choose from, most likely first; those with probability 0 are left out.
+void write_probs(common_sampler & chain, int32_t token, int32_t n_wanted, int32_t n_top, float * prob,
+                 int32_t * top_tokens, float * top_probs) {
+    const llama_token_data_array & left = *common_sampler_get_candidates(&chain, true);
+    *prob                               = 0.0f;
+    for (size_t i = 0; i < left.size; ++i) {
+        if (left.data[i].id == token) {
+            *prob = left.data[i].p;
+        }
+        if (int32_t(i) < std::min(n_wanted, n_top) && left.data[i].p > 0.0f) {
+            top_tokens[i] = left.data[i].id;
+            top_probs[i]  = left.data[i].p;
+        }
+    }
+}
+
 bool is_sampled(int8_t output) {
     return output == PANNIER_OUTPUT_SAMPLE || output == PANNIER_OUTPUT_DRAFT;
 }
@@ -188,7 +204,14 @@ int32_t sample_row(pannier_context & ctx, const pannier_batch & batch, pannier_s
     step.tokens[i]        = sample_or_fail(ctx, sampler, row);
     step.logprobs[i]      = NAN;
     std::fill_n(step.top_tokens + size_t(i) * size_t(step.n_top), step.n_top, -1);
-    if (sampler.n_probs > 0 && step.tokens[i] >= 0) {
+    if (sampler.n_probs <= 0 || step.tokens[i] < 0) {
+        return step.tokens[i];
+    }
+    if (sampler.post_probs) {
+        write_probs(*sampler.chain, step.tokens[i], sampler.n_probs, step.n_top, step.logprobs + i,
+                    step.top_tokens + size_t(i) * size_t(step.n_top),
+                    step.top_logprobs + size_t(i) * size_t(step.n_top));
+    } else {
         write_logprobs(llama_get_logits_ith(ctx.ctx, row), ctx.model->n_vocab(), step.tokens[i], sampler.n_probs,
                        step.n_top, step.logprobs + i, step.top_tokens + size_t(i) * size_t(step.n_top),
                        step.top_logprobs + size_t(i) * size_t(step.n_top));

@@ -36,11 +36,23 @@ FLAGS: dict[str, tuple[str, Write]] = {
     "n_cpu_moe": ("-ncmoe", str),
     "tensor_overrides": ("-ot", _pairs),
     "moe_cache_mib": ("--moe-cache-mib", str),
+    "lazy_mode": ("-lzm", str),
+    "split_mode": ("-sm", str),
+    "main_gpu": ("-mg", str),
     "spec_type": ("--spec-type", str),
     "spec_size_n": ("--spec-ngram-simple-size-n", str),
     "spec_size_m": ("--spec-ngram-simple-size-m", str),
 }
 """Fields that a plan can set or depends on, in the order of the flags."""
+
+SWITCHES = {
+    "swa_full": "--swa-full",
+    "repack": "--no-repack",
+    "no_host": "--no-host",
+    "offload_kqv": "--no-kv-offload",
+    "op_offload": "--no-op-offload",
+}
+"""Fields that differ from their default by a switch."""
 
 
 def flags_between(old: EngineConfig, new: EngineConfig) -> tuple[str, ...]:
@@ -50,8 +62,10 @@ def flags_between(old: EngineConfig, new: EngineConfig) -> tuple[str, ...]:
         value = getattr(new, field)
         if value != getattr(old, field) and value not in ((), None):
             words += [flag, write(value)]
-    if new.swa_full and not old.swa_full:
-        words.append("--swa-full")
+    default = EngineConfig(model=new.model)
+    for field, switch in SWITCHES.items():
+        if getattr(new, field) not in (getattr(old, field), getattr(default, field)):
+            words.append(switch)
     return tuple(words)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
-from ..errors import EngineError, PannierError
+from ..errors import ArgumentError, EngineError, PannierError
 from ..server.config import EngineConfig
 from .budget import HOST, Budget
 from .plan import Plan
-from .wish import Prefer
+from .wish import PLANNABLE, Prefer
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,15 @@ class Question:
     vram: tuple[int, ...] = ()
     """Bytes of the first devices; none: what is free on all."""
     prefer: Prefer = "speed"
+
+
+def question_of(config: EngineConfig, given: Mapping[str, Any]) -> Question:
+    """What the operator asks; `given` are values by what they set, as "engine.n_ctx"."""
+    fixed = {field for field in PLANNABLE if f"engine.{field}" in given}
+    if config.n_ctx:
+        fixed.add("n_ctx")
+    prefer: Prefer = given.get("start.prefer", "speed")
+    return Question(config, frozenset(fixed), given.get("start.vram", ()), prefer)
 
 
 def ask(question: Question) -> Plan:
@@ -56,12 +66,16 @@ def answer(question: Question) -> Plan:
     from .survey import budgets_of
     from .wish import Wish
 
+    if question.config.embeddings or question.config.adapters:
+        raise ArgumentError(
+            "a plan knows neither embeddings nor adapters: leave --vram out, or them"
+        )
     if question.config.engine:
         _ffi.load(open_engine(Path(question.config.engine)).library)
     budgets = budgets_of(question.config, question.vram)
     config = replace(question.config, devices=_named(question, budgets))
     wish = Wish(config, question.fixed, budgets, question.prefer)
-    facts = ModelFacts.of(open_model_file(question.config.model))
+    facts = ModelFacts.of(open_model_file(config.model, config.kv_overrides))
     costs = EngineCosts()
     try:
         return make_plan(wish, facts, costs)

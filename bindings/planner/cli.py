@@ -5,26 +5,31 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING
 
-from ..server.flags import add_plannable, fixed_fields, read_plannable
-
-if TYPE_CHECKING:
-    from .child import Question
+from ..server.flags.parser import add_flags, read_given
+from ..server.flags.table import PLAN_GROUPS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags: those of `pannier serve` that have to do with memory."""
     parser.allow_abbrev = False
-    add_plannable(parser, "plan for")
+    parser.usage = "%(prog)s [MODEL] [FLAG ...]"
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="the GGUF file to plan for")
     parser.add_argument("--json", action="store_true", help="print JSON, sizes in bytes")
+    add_flags(parser, PLAN_GROUPS)
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Print the plan."""
-    from .child import ask
+    """Print the plan. The engine is built if it is not there."""
+    from ..server.flags.settings import engine_config
+    from ..server.named_model import find_model, find_or_build
+    from .child import ask, question_of
 
-    plan = ask(read_question(args))
+    given = read_given(args, PLAN_GROUPS)
+    model = str(find_model(args.model, given))
+    engine = find_or_build(given.get("start.backend"))
+    config = engine_config(given, model, str(engine.directory))
+    plan = ask(question_of(config, given))
     if args.json:
         sys.stdout.write(json.dumps(plan.as_dict(), indent=2, allow_nan=False) + "\n")
         return 0
@@ -32,16 +37,5 @@ def execute(args: argparse.Namespace) -> int:
 
     from .table import as_table
 
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(as_table(plan))
+    Console(soft_wrap=True, highlight=False).print(as_table(plan))
     return 0
-
-
-def read_question(args: argparse.Namespace) -> Question:
-    """What the arguments ask; the engine is built if it is not there."""
-    from ..server.named_model import find_model, find_or_build
-    from .child import Question
-
-    engine = find_or_build(args.backend)
-    config = read_plannable(args, str(find_model(args)), str(engine.directory))
-    return Question(config, fixed_fields(args), args.vram, args.prefer)

@@ -10,8 +10,19 @@ from .budget import HOST, Budget
 
 Prefer = Literal["speed", "context", "clients"]
 
-PLACING = frozenset({"n_gpu_layers", "experts", "n_cpu_moe", "tensor_overrides", "tensor_split"})
+PLACING = frozenset(
+    {
+        *("n_gpu_layers", "experts", "n_cpu_moe", "tensor_overrides", "tensor_split"),
+        *("split_mode", "main_gpu"),
+    }
+)
 """Fields that say where weights go: with one of them given, all of that is."""
+
+PLANNABLE = PLACING | {
+    *("n_ctx", "n_batch", "n_ubatch", "n_parallel", "cache_type_k", "cache_type_v"),
+    "moe_cache_mib",
+}
+"""Fields of a configuration that a plan chooses where nobody gave them."""
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ..answer import respond
+from ...chat import ChatMessage, MessageDelta, ToolCall
+from ..answer import Format
 from ..body import read_body
-from ..boundaries import prefixes, token_boundaries
+from ..chat_task import chat_task, render
 from ..choice import Choice, Delta
-from ..conversation import Conversation
 from ..endpoint import describes
 from ..generation import Generation
-from ..prompts import check_length, tokenize
-from ..requests.conversation import ChatBody, ConversationBody
+from ..requests.chat import ChatBody
+from ..requests.conversation import ConversationBody
 from ..responses.error import ErrorAnswer
 from ..responses.openai import ChatCompletion, ChatCompletionChunk
 from ..responses.tokens import RenderedPrompt
-from ..shapes import finish_reason
-from ..state import ChatPrompt, Serving, serving
+from ..shapes import finish_reason, reports_json
+from ..state import Serving, serving
 from ..wire import json_response
 from .openai import Envelope
 
@@ -45,15 +44,9 @@ async def chat_completions(request: Request) -> Response:
 
     The prompt is made by the model file's own template.
     """
-    body = await read_body(request, ChatBody)
     server = serving(request)
-    conversation = body.conversation
-    chat = await _apply_template(conversation, server)
-    wanted = body.generation(server, chat.stops)
-    prompt = await tokenize(chat.prompt, server.vocabulary)
-    check_length(prompt, server.info.n_ctx_slot)
-    ends = await _boundaries(conversation, chat.prompt, prompt, server)
-    return await respond(request, wanted, [prompt], Chat(server, wanted), ends)
+    task = await chat_task(await read_body(request, ChatBody), server)
+    return await task.respond(request, Chat(server, task.wanted))
 
 
 @router.post("/apply-template")
@@ -67,33 +60,13 @@ async def apply_template(request: Request) -> Response:
 
     The engine is not asked.
     """
+    server = serving(request)
     body = await read_body(request, ConversationBody)
-    chat = await _apply_template(body.conversation, serving(request))
+    chat, _ = await render(body.conversation(server), server)
     return json_response({"prompt": chat.prompt})
 
 
-async def _boundaries(
-    conversation: Conversation, text: str, tokens: list[int], server: Serving
-) -> tuple[int, ...]:
-    """Where later prompts will go on; asked for only if the engine has to keep states for it."""
-    if server.info.facts.get("can_cut", True):
-        return ()
-    vocabulary = server.vocabulary
-    texts = await asyncio.to_thread(prefixes, vocabulary, conversation, text)
-    return token_boundaries(texts, text, tokens, server.all_pieces)
-
-
-async def _apply_template(conversation: Conversation, server: Serving) -> ChatPrompt:
-    # A template is a program: a long conversation must not stall the other clients.
-    return await asyncio.to_thread(
-        server.vocabulary.apply_chat_template,
-        conversation.messages,
-        add_generation_prompt=conversation.add_generation_prompt,
-        chat_template_kwargs=conversation.template_kwargs,
-    )
-
-
-class Chat:
+class Chat(Format):
     """Shapes of OpenAI's chat completions."""
 
     def __init__(self, server: Serving, wanted: Generation) -> None:
@@ -103,6 +76,16 @@ class Chat:
     def partial(self, choice: Choice, delta: Delta) -> bytes:
         """New text; the role goes before the first."""
         return self._role(choice) + self._text(choice, delta)
+
+    def progress(self, choice: Choice) -> bytes:
+        """How far the prompt is; with the role, as in llama-server."""
+        shape = {
+            "finish_reason": None,
+            "index": choice.index,
+            "delta": {"role": "assistant", "content": None},
+        }
+        extras = self._envelope.extras(choice, last=False)
+        return self._envelope.chunk(shape, prompt_progress=choice.progress, **extras)
 
     def last(self, choice: Choice) -> bytes:
         """Why the choice ended."""
@@ -124,11 +107,16 @@ class Chat:
         return self._chunk(choice, {"role": "assistant", "content": None}, None)
 
     def _text(self, choice: Choice, delta: Delta) -> bytes:
-        if self._envelope.plain:
-            before = b'{"finish_reason":null,"index":%d,"delta":{"content":' % choice.index
-            return self._envelope.text_chunk(before, delta.text, b"}}")
         logprobs = self._envelope.logprobs(choice, delta)
-        return self._chunk(choice, {"content": delta.text}, None, logprobs)
+        *others, last = delta.message or [MessageDelta()]
+        chunks = [self._grown(choice, other) for other in others]
+        return b"".join([*chunks, self._grown(choice, last, logprobs)])
+
+    def _grown(self, choice: Choice, delta: MessageDelta, logprobs: Any = None) -> bytes:
+        if self._envelope.plain and delta.content:
+            before = b'{"finish_reason":null,"index":%d,"delta":{"content":' % choice.index
+            return self._envelope.text_chunk(before, delta.content, b"}}")
+        return self._chunk(choice, delta_json(delta), None, logprobs)
 
     def _chunk(
         self,
@@ -140,17 +128,56 @@ class Chat:
         last: bool = False,
     ) -> bytes:
         shape = {"finish_reason": reason, "index": choice.index, "delta": delta}
+        if last:
+            shape |= reports_json(choice)
         if logprobs is not None:
             shape["logprobs"] = logprobs
-        timed = last or "content" in delta
+        timed = last or "role" not in delta
         extras = self._envelope.extras(choice, last=last) if timed else {}
+        if last:
+            extras |= self._envelope.verbose(choice)
         return self._envelope.chunk(shape, **extras)
 
     def _shape(self, choice: Choice) -> dict[str, Any]:
         shape: dict[str, Any] = {
             "finish_reason": finish_reason(choice),
             "index": choice.index,
-            "message": {"role": "assistant", "content": choice.text},
+            "message": message_json(choice.message),
+            **reports_json(choice),
         }
         logprobs = self._envelope.logprobs(choice)
         return shape if logprobs is None else {**shape, "logprobs": logprobs}
+
+
+def message_json(message: ChatMessage) -> dict[str, Any]:
+    """A whole message; fields beside `content` only where there is something in them."""
+    shape: dict[str, Any] = {"role": "assistant", "content": message.content}
+    if message.reasoning_content:
+        shape["reasoning_content"] = message.reasoning_content
+    if message.tool_calls:
+        shape["tool_calls"] = [_call_json(call) for call in message.tool_calls]
+    return shape
+
+
+def _call_json(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"type": "function", "function": function, "id": call.id}
+
+
+def delta_json(delta: MessageDelta) -> dict[str, Any]:
+    """What a message grew by."""
+    if delta.call is not None:
+        return {"tool_calls": [_grown_call(delta.index, delta.call)]}
+    if delta.reasoning_content:
+        return {"reasoning_content": delta.reasoning_content}
+    return {"content": delta.content}
+
+
+def _grown_call(index: int, call: ToolCall) -> dict[str, Any]:
+    shape: dict[str, Any] = {"index": index}
+    if call.id:
+        shape.update(id=call.id, type="function")
+    function = {"name": call.name, "arguments": call.arguments}
+    if any(function.values()):
+        shape["function"] = {key: value for key, value in function.items() if value}
+    return shape

@@ -6,12 +6,15 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from ..body import read_body
 from ..endpoint import describes
+from ..requests.base import RequestBody
 from ..requests.generation import GenerationBody
-from ..responses.models import MODELS, PROPS, Health, Models, Props
+from ..responses.models import MODELS, PROPS, Health, Models, Props, Success
 from ..shapes import settings_json
-from ..state import Serving, serving
+from ..state import ServerSettings, Serving, serving
 from ..wire import json_response
+from .slots import not_started_with
 
 router = APIRouter()
 
@@ -54,7 +57,7 @@ def _openai(server: Serving) -> dict[str, Any]:
     return {
         "id": server.settings.model_name,
         "aliases": sorted(server.settings.aliases) or [server.settings.model_name],
-        "tags": [],
+        "tags": sorted(server.settings.tags),
         "object": "model",
         "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
         "created": server.created,
@@ -119,8 +122,10 @@ async def props(request: Request) -> Response:
             "model_ftype": server.info.facts.get("ftype", ""),
             "model_path": server.settings.model_path,
             "modalities": {"vision": False, "video": False, "audio": False},
-            **_switches(),
-            "chat_template": server.vocabulary.chat_template or "",
+            "media_marker": server.media_marker,
+            **_switches(server.settings),
+            "chat_template_caps": server.vocabulary.chat_facts.caps,
+            "chat_template": server.vocabulary.chat_facts.source,
             "bos_token": _token_text(server, server.vocabulary.bos),
             "eos_token": _token_text(server, server.vocabulary.eos),
             "build_info": server.settings.build_info,
@@ -129,14 +134,31 @@ async def props(request: Request) -> Response:
     )
 
 
-def _switches() -> dict[str, Any]:
+class PropsBody(RequestBody):
+    """Nothing can be changed yet: every name is ignored."""
+
+
+@router.post("/props")
+@describes(answer=Success, body=PropsBody, example={}, errors=(501,))
+async def change_props(request: Request) -> Response:
+    """Change facts of the server (with `--props`).
+
+    As in llama-server there is nothing yet that could be changed.
+    """
+    server = serving(request)
+    if not server.settings.props_endpoint:
+        raise not_started_with("changing global properties", "--props")
+    await read_body(request, PropsBody)
+    return json_response({"success": True})
+
+
+def _switches(settings: ServerSettings) -> dict[str, Any]:
     return {
-        "endpoint_slots": True,
-        "endpoint_props": False,
-        "endpoint_metrics": False,
+        "endpoint_slots": settings.slots_endpoint,
+        "endpoint_props": settings.props_endpoint,
+        "endpoint_metrics": settings.metrics_endpoint,
         "ui": False,
         "ui_settings": {},
-        "chat_template_caps": {},
         "is_sleeping": False,
         "cors_proxy_enabled": False,
     }

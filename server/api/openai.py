@@ -12,6 +12,7 @@ from ..generation import Generation
 from ..shapes import completion_id, probs_json, timings_json, usage_json
 from ..state import Serving
 from ..wire import DONE, dumps, event
+from .native import native_chunk, native_final
 
 quote = json.encoder.encode_basestring  # the C encoder of one string, UTF-8 kept
 
@@ -55,6 +56,7 @@ class Envelope:
             **self._head,
             "usage": self.usage(choices),
             "id": self._id,
+            **self.verbose(choices[0]),
             **self.timings(choices[0]),
         }
 
@@ -75,9 +77,20 @@ class Envelope:
     def logprobs(self, choice: Choice, delta: Delta | None = None) -> dict[str, Any] | None:
         """Of a step, or of the whole answer; None if not asked for."""
         probs = choice.probs if delta is None else delta.probs
-        return {"content": probs_json(probs, self.server.pieces)} if probs else None
+        if not probs:
+            return None
+        return {"content": probs_json(probs, self.server.pieces, post=self.wanted.post_probs)}
+
+    def verbose(self, choice: Choice, delta: Delta | None = None) -> dict[str, Any]:
+        """The same in `/completion`'s form, where asked for."""
+        if not self.wanted.verbose:
+            return {}
+        if delta is None:
+            return {"__verbose": native_final(choice, self.server)}
+        return {"__verbose": native_chunk(choice, delta, self.server)}
 
     @property
     def plain(self) -> bool:
         """Chunks carry nothing but text."""
-        return not (self.wanted.n_probs or self.wanted.timings_per_token)
+        wanted = self.wanted
+        return not (wanted.n_probs or wanted.timings_per_token or wanted.verbose)

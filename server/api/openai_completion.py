@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from ..answer import respond
+from ..answer import Format, respond
 from ..body import read_body
 from ..choice import Choice, Delta
 from ..endpoint import describes
@@ -16,7 +16,7 @@ from ..prompts import read_prompts
 from ..requests.completion import OpenAICompletionBody
 from ..responses.error import ErrorAnswer
 from ..responses.openai import TextCompletion, TextCompletionChunk
-from ..shapes import finish_reason, usage_json
+from ..shapes import finish_reason, reports_json, usage_json
 from ..state import Serving, serving
 from ..wire import DONE
 from .openai import Envelope
@@ -40,7 +40,7 @@ async def completions(request: Request) -> Response:
     return await respond(request, wanted, prompts, Completion(server, wanted))
 
 
-class Completion:
+class Completion(Format):
     """Shapes of OpenAI's text completions."""
 
     def __init__(self, server: Serving, wanted: Generation) -> None:
@@ -53,14 +53,22 @@ class Completion:
             return self._envelope.text_chunk(b'{"text":', delta.text, after)
         return self._envelope.chunk(
             self._shape(choice, delta.text, None, self._envelope.logprobs(choice, delta)),
+            **self._envelope.verbose(choice, delta),
             **self._envelope.extras(choice, last=False),
         )
+
+    def progress(self, choice: Choice) -> bytes:
+        """How far the prompt is."""
+        shape = self._shape(choice, "", None, None)
+        extras = self._envelope.extras(choice, last=False)
+        return self._envelope.chunk(shape, prompt_progress=choice.progress, **extras)
 
     def last(self, choice: Choice) -> bytes:
         """Why the choice ended, and its usage: llama-server tells it with or without asking."""
         return self._envelope.chunk(
-            self._shape(choice, "", finish_reason(choice), None),
+            {**self._shape(choice, "", finish_reason(choice), None), **reports_json(choice)},
             usage=usage_json([choice], 1),
+            **self._envelope.verbose(choice),
             **self._envelope.timings(choice),
         )
 
@@ -71,7 +79,10 @@ class Completion:
     def whole(self, choices: Sequence[Choice]) -> Any:
         """Everything in one body."""
         envelope = self._envelope
-        shapes = [self._shape(c, c.text, finish_reason(c), envelope.logprobs(c)) for c in choices]
+        shapes = [
+            {**self._shape(c, c.text, finish_reason(c), envelope.logprobs(c)), **reports_json(c)}
+            for c in choices
+        ]
         return envelope.answer(choices, shapes)
 
     def _shape(

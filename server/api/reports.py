@@ -1,40 +1,28 @@
-"""`GET /slots` and `/memory`: the engine's own reports."""
+"""`GET /memory` and `/memory/stream`: the engine's own report."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
 
+from ...errors import ServerError
 from ..endpoint import describes
-from ..errors import ApiError
+from ..errors import as_api_error
 from ..requests.base import RequestBody
-from ..responses.reports import MEMORY, SLOTS, Memory, Slot
-from ..state import serving
-from ..wire import json_response
+from ..requests.types import Natural, whole
+from ..responses.reports import MEMORY, Memory
+from ..state import Serving, serving
+from ..wire import event, json_response
 
 router = APIRouter()
 
-
-class SlotsQuery(RequestBody):
-    """Parameters of `/slots`."""
-
-    fail_on_no_slot: str = ""
-    """Not empty: answer 503 while all slots work."""
-
-
-@router.get("/slots")
-@describes(answer=list[Slot], query=SlotsQuery, example_answer=SLOTS)
-async def slots(request: Request) -> Response:
-    """What each slot does."""
-    report = await serving(request).client.query("slots")
-    if request.query_params.get("fail_on_no_slot") and not _any_idle(report):
-        raise ApiError("no slot available", status=503)
-    return json_response(report)
-
-
-def _any_idle(report: Any) -> bool:
-    return any(not slot.get("is_processing") for slot in report)
+NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
+END_S = 0.5
 
 
 @router.get("/memory")
@@ -46,8 +34,66 @@ async def memory(request: Request) -> Response:
     [memory.md](memory.md). The example is a tiny Qwen3Next on the CPU engine, `-c 4096 -np 4`, with
     one client at work.
     """
-    client = serving(request).client
-    report = await client.query("memory")
+    return json_response(await memory_report(serving(request)))
+
+
+async def memory_report(server: Serving) -> dict[str, Any]:
+    """The engine's report. Who the clients are is told where `/slots` is."""
+    report: dict[str, Any] = await server.client.query("memory")
     for row in report["clients"]:
-        row["client"] = client.owner(row["id"])
-    return json_response(report)
+        owner = server.client.owner(row["id"])
+        row["client"] = owner if server.settings.slots_endpoint else None
+    return report
+
+
+class StreamQuery(RequestBody):
+    """Parameters of `/memory/stream`."""
+
+    interval: Annotated[int, whole(100, 60000)] = 1000
+    """Milliseconds between two reports."""
+    n: Natural = 0
+    """End after so many; 0: when the client leaves."""
+
+
+@router.get("/memory/stream")
+@describes(
+    answer=None, event=Memory, query=StreamQuery, example_path="/memory/stream?n=1", errors=(400,)
+)
+async def memory_stream(request: Request) -> Response:
+    """The same again and again, as server-sent events (pannier's own).
+
+    Always a stream. The engine is asked as often as `interval` says for each client that listens,
+    and not at all where nobody does.
+    """
+    server = serving(request)
+    query = StreamQuery.read(numbers(request.query_params), server)
+    if request.scope.get("is_head"):
+        return Response(media_type="text/event-stream")
+    first = await memory_report(server)
+    headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+    return StreamingResponse(_reports(server, first, query), headers=headers)
+
+
+def numbers(params: Mapping[str, str]) -> dict[str, Any]:
+    """Parameters as a body would have them: digits are a number."""
+    return {key: int(text) if NUMBER.fullmatch(text) else text for key, text in params.items()}
+
+
+async def _reports(server: Serving, first: Any, query: StreamQuery) -> AsyncIterator[bytes]:
+    yield event(first)
+    n = 1
+    try:
+        while n != query.n:
+            await _pause(server, query.interval / 1000)
+            yield event(await memory_report(server))
+            n += 1
+    except ServerError as error:
+        yield event({"error": as_api_error(error).body()})
+
+
+async def _pause(server: Serving, seconds: float) -> None:
+    """Raises `ServerError` soon after the server was told to end."""
+    while seconds > 0:
+        await asyncio.sleep(min(seconds, END_S))
+        seconds -= END_S
+        server.client.check_accepting()

@@ -57,7 +57,7 @@ class RequestBody(BaseModel):
         if not isinstance(body, dict):
             return body
         for name in body.keys() & cls.not_yet.keys():
-            if body[name] is not None and body[name] not in cls.not_yet[name]:
+            if body[name] is not None and not _is_one_of(body[name], cls.not_yet[name]):
                 raise not_supported(name, body[name])
         return {name: value for name, value in body.items() if value is not None}
 
@@ -87,6 +87,11 @@ class RequestBody(BaseModel):
             if section := part.__dict__.get("section"):
                 own = part.__annotations__.keys() & cls.model_fields.keys()
                 yield from ((name, section) for name in own)
+
+
+def _is_one_of(value: Any, passes: tuple[Any, ...]) -> bool:
+    """As JSON has it: false is not 0."""
+    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in passes)
 
 
 def _or_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,22 +1,25 @@
-"""Bodies of `/v1/chat/completions` and `/apply-template`: a conversation, with or without how to
-answer it. Messages are checked before a template sees them; what else they carry goes with them.
+"""A conversation, and what changes how it is rendered: the body of `/apply-template`.
+
+Messages are checked before a template sees them; what else they carry goes with them.
+Source of the rules: `oaicompat_chat_params_parse` in llama.cpp's `tools/server/server-common.cpp`.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator, with_config
-from typing_extensions import NotRequired, Self, TypedDict
+from pydantic import AfterValidator, ConfigDict, Field, with_config
+from typing_extensions import NotRequired, TypedDict
 
 from ..conversation import Conversation
-from ..errors import ApiError, wrong
+from ..errors import ApiError
+from ..state import Serving
 from . import not_yet
 from .base import RequestBody
-from .generation import GenerationBody
-from .types import Natural
 
 OPEN = ConfigDict(extra="allow", strict=True)
+Continuation = bool | Literal["content", "reasoning_content"]
+ReasoningFormat = Literal["none", "auto", "deepseek", "deepseek-legacy"]
 
 
 @with_config(OPEN)
@@ -35,6 +38,22 @@ class Message(TypedDict):
     content: NotRequired[str | list[TextPart] | None]
 
 
+@with_config(OPEN)
+class SchemaWrapper(TypedDict):
+    """OpenAI's wrapper of a JSON schema."""
+
+    schema: NotRequired[dict[str, Any]]
+
+
+@with_config(OPEN)
+class ResponseFormat(TypedDict):
+    """Text, any JSON object, or JSON that fits a schema."""
+
+    type: NotRequired[Literal["", "text", "json_object", "json_schema"]]
+    schema: NotRequired[dict[str, Any]]
+    json_schema: NotRequired[SchemaWrapper]
+
+
 def _contents(messages: list[Message]) -> list[Message]:
     for i, message in enumerate(messages):
         if "content" not in message and not message.get("tool_calls"):
@@ -49,49 +68,123 @@ class ConversationBody(RequestBody):
     not_yet = not_yet.CHAT
 
     messages: Annotated[list[Message], Field(min_length=1), AfterValidator(_contents)]
-    """The conversation so far; `content` is a string or a list of parts of type `text`."""
+    """The conversation so far; `content` is a string or a list of parts of type `text`. If the
+    last one is the assistant's, the answer goes on with it (`--no-prefill-assistant`: not)."""
+    tools: list[dict[str, Any]] = Field(default_factory=list)
+    """Functions that the model may call, in OpenAI's form."""
+    tool_choice: Literal["auto", "none", "required"] | dict[str, Any] = "auto"
+    """Whether the model may, must not or must call one; an object counts as `auto`."""
+    parallel_tool_calls: bool = False
+    """Several calls in one answer. If not said, what the template can do."""
+    response_format: ResponseFormat = Field(default_factory=ResponseFormat)
+    """The form of the answer: `text`, `json_object` (with or without a `schema`) or
+    `json_schema`."""
+    json_schema: dict[str, Any] = Field(default_factory=dict)
+    """A JSON schema that the answer fits; `response_format` comes before it."""
+    grammar: str = ""
+    """A GBNF grammar that the answer follows. Not together with tools or a schema."""
     add_generation_prompt: bool = True
     """End the prompt where the assistant begins."""
+    continue_final_message: Continuation = False
+    """Go on with the last message: with its `reasoning_content` or its `content`; true chooses.
+    Needs `add_generation_prompt: false`."""
+    echo: bool = False
+    """Stream the message that is continued, too."""
+    reasoning_format: ReasoningFormat = "deepseek"
+    """Where reasoning goes: `none` leaves it in `content`, the others put it in
+    `reasoning_content`. `--reasoning-format` says the default."""
+    reasoning_effort: str = ""
+    """A variable of the template; `none` has the model not think."""
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Variables of the template, such as `enable_thinking` (true or false)."""
-    reasoning_effort: str = ""
-    """A variable of the template; `none` sets `enable_thinking` to false."""
 
-    @property
-    def conversation(self) -> Conversation:
+    def conversation(self, server: Serving) -> Conversation:
         """What a chat template is given. Raises `ApiError`."""
+        chat = server.settings.chat
+        if not chat.use_jinja and (self.tools or self.tool_choice != "auto"):
+            raise ApiError("tools and tool_choice need the server's --jinja")
+        kwargs = self._template_kwargs(server)
+        continuation = self._continuation(server)
         return Conversation(
-            [dict(message) for message in self.messages],
-            self.add_generation_prompt,
-            self._template_kwargs(),
+            {
+                "messages": [dict(message) for message in self.messages],
+                "tools": self.tools,
+                "tool_choice": self.tool_choice if isinstance(self.tool_choice, str) else "auto",
+                "parallel_tool_calls": self._parallel(server),
+                "json_schema": self._schema(),
+                "grammar": self._grammar(),
+                "add_generation_prompt": self.add_generation_prompt and not continuation,
+                "continue_final_message": continuation,
+                "echo": self.echo,
+                "reasoning_format": self.reasoning_format
+                if self.given("reasoning_format")
+                else chat.reasoning_format,
+                "enable_thinking": self._thinks(kwargs, server),
+                "chat_template_kwargs": kwargs,
+                "use_jinja": chat.use_jinja,
+                "skip_parsing": chat.skip_parsing,
+            }
         )
 
-    def _template_kwargs(self) -> dict[str, Any]:
-        kwargs = dict(self.chat_template_kwargs)
-        if not isinstance(kwargs.get("enable_thinking", True), bool):
-            raise wrong("enable_thinking", "true or false", kwargs["enable_thinking"])
+    def _template_kwargs(self, server: Serving) -> dict[str, Any]:
+        kwargs = {**server.settings.chat.variables, **self.chat_template_kwargs}
         if self.reasoning_effort == "none":
-            kwargs["enable_thinking"] = False
             kwargs.pop("reasoning_effort", None)
         elif self.reasoning_effort:
             kwargs["reasoning_effort"] = self.reasoning_effort
         return kwargs
 
+    def _thinks(self, kwargs: dict[str, Any], server: Serving) -> bool:
+        wanted = kwargs.get("enable_thinking")
+        if isinstance(wanted, str):
+            raise ApiError(
+                'invalid type for "enable_thinking" (expected boolean, got string): '
+                f"{wanted!r}; use true or false"
+            )
+        if self.reasoning_effort == "none":
+            return False
+        if isinstance(wanted, bool):
+            return wanted
+        chat = server.settings.chat
+        return (
+            chat.reasoning != "off"
+            and chat.use_jinja
+            and server.vocabulary.chat_facts.supports_thinking
+        )
 
-class ChatBody(ConversationBody, GenerationBody):
-    """A conversation and how to answer it."""
+    def _parallel(self, server: Serving) -> bool:
+        if self.given("parallel_tool_calls"):
+            return self.parallel_tool_calls
+        return server.vocabulary.chat_facts.caps.get("supports_parallel_tool_calls", False)
 
-    logprobs: bool = False
-    """Log-probabilities of the answer's tokens."""
-    top_logprobs: Natural = 20
-    """So many most likely tokens with each; only with `logprobs`."""
+    def _schema(self) -> dict[str, Any] | None:
+        """The schema of the answer; None for any text. An empty one asks for any object."""
+        schema = self.json_schema if self.given("json_schema") else None
+        if schema is not None and self.grammar:
+            raise ApiError("Cannot use both json_schema and grammar")
+        wanted = self.response_format
+        if wanted.get("type") == "json_object" and ("schema" in wanted or not schema):
+            schema = wanted.get("schema", {})
+        elif wanted.get("type") == "json_schema":
+            schema = wanted.get("json_schema", {}).get("schema", {})
+        return {"type": "object"} if schema == {} else schema
 
-    @model_validator(mode="after")
-    def _logprobs_go_together(self) -> Self:
-        if self.given("top_logprobs") and not self.logprobs:
-            raise wrong("top_logprobs", "it together with logprobs: true", self.top_logprobs)
-        return self
+    def _grammar(self) -> str:
+        if self.tools and self.tool_choice != "none" and self.given("grammar"):
+            raise ApiError("Cannot use custom grammar constraints with tools.")
+        return self.grammar
 
-    @property
-    def n_alternatives(self) -> int:
-        return self.top_logprobs if self.logprobs else self.n_probs
+    def _continuation(self, server: Serving) -> Continuation:
+        wanted, messages = self.continue_final_message, self.messages
+        is_last = messages[-1]["role"] == "assistant"
+        if wanted and self.add_generation_prompt:
+            raise ApiError(
+                "Cannot set both add_generation_prompt and continue_final_message to true."
+            )
+        if not wanted and is_last and server.settings.chat.prefill_assistant:
+            if len(messages) > 1 and messages[-2]["role"] == "assistant":
+                raise ApiError("Cannot have 2 or more assistant messages at the end of the list.")
+            wanted = True
+        if wanted and is_last and messages[-1].get("tool_calls"):
+            raise ApiError("Cannot continue an assistant message that contains tool calls.")
+        return wanted

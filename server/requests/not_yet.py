@@ -5,16 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 GENERATION: dict[str, tuple[Any, ...]] = {
-    "verbose": (False,),
-    "return_progress": (False,),
-    "n_indent": (0,),
-    "n_discard": (0,),
-    "n_cache_reuse": (0,),
-    "t_max_predict_ms": (0, -1),
-    "adaptive_target": (-1,),
-    "backend_sampling": (False,),
-    "post_sampling_probs": (False,),
-    "lora": ([],),
     "json_schema": (),
     "grammar_lazy": (False,),
     "grammar_triggers": ([],),
@@ -24,11 +14,37 @@ GENERATION: dict[str, tuple[Any, ...]] = {
     "reasoning_budget_tokens": (-1,),
     "thinking_budget_tokens": (-1,),
     "continue_final_message": (False,),
-    "echo": (False,),
     "response_format": ({}, {"type": "text"}),
     "tools": ([],),
     "functions": ([],),
     "multimodal_data": ([],),
 }
-CHAT: dict[str, tuple[Any, ...]] = {**GENERATION, "tool_choice": ("auto", "none")}
-OPENAI_COMPLETION: dict[str, tuple[Any, ...]] = {**GENERATION, "best_of": (1,), "suffix": ("",)}
+CONSTRAINT = (
+    "json_schema",
+    "grammar_lazy",
+    "grammar_triggers",
+    "preserved_tokens",
+    "reasoning_budget_tokens",
+)
+"""Fields that completions have; in a chat some of them are the template's to say."""
+CONVERSATION = (
+    *CONSTRAINT,
+    "reasoning_format",
+    "thinking_budget_tokens",
+    "continue_final_message",
+    "echo",
+    "response_format",
+    "tools",
+)
+"""Fields that a conversation has."""
+COMPLETION = {name: passes for name, passes in GENERATION.items() if name not in CONSTRAINT}
+CHAT = {name: passes for name, passes in GENERATION.items() if name not in CONVERSATION}
+OPENAI_COMPLETION = {**COMPLETION, "best_of": (1,), "suffix": ("",)}
+RESPONSES: dict[str, tuple[Any, ...]] = {
+    "previous_response_id": ("",),
+    "conversation": (),
+    "background": (False,),
+    "n": (1,),
+    "n_cmpl": (1,),
+}
+"""Answers are not kept, and a request has one."""

@@ -6,12 +6,15 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
 
-TEXT_OR_TOKENS = {
+from .types import INT32_MAX
+
+TOKEN = {"type": "integer", "minimum": 0, "maximum": INT32_MAX}
+TEXT_OR_TOKENS: dict[str, list[dict[str, Any]]] = {
     "anyOf": [
         {"type": "string"},
         {
             "type": "array",
-            "items": {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]},
+            "items": {"anyOf": [{"type": "string"}, TOKEN]},
         },
     ]
 }
@@ -26,6 +29,31 @@ ONE = {
     ]
 }
 
+PARTS = {
+    "type": "object",
+    "properties": {
+        "content": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+                "required": ["type"],
+            },
+        }
+    },
+    "required": ["content"],
+}
+INPUT = {"anyOf": [*ONE["anyOf"], PARTS]}
+
+Inputs = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [*INPUT["anyOf"], {"type": "array", "items": INPUT}],
+            "x-type": "string, list of tokens, list mixing both, object, list of such",
+        }
+    ),
+]
 Content = Annotated[
     Any, WithJsonSchema({**TEXT_OR_TOKENS, "x-type": "string, list of tokens, list mixing both"})
 ]

@@ -10,21 +10,17 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
-from ...sampling import DEFAULT_SAMPLERS, DEFAULT_SEED, SamplingParams
+from ...sampling import DEFAULT_SAMPLERS, DEFAULT_SEED, SAMPLER_CHARS, SAMPLERS, SamplingParams
 from .base import RequestBody
 from .logit_bias import LogitBias
 from .types import Natural, Number, Real, Share, unexpected, whole
 
-SAMPLER_CHARS = {
-    "e": "penalties",
-    "d": "dry",
-    "s": "top_n_sigma",
-    "k": "top_k",
-    "y": "typ_p",
-    "p": "top_p",
-    "m": "min_p",
-    "x": "xtc",
-    "t": "temperature",
+OTHER_NAMES = {
+    **{name.replace("_", "-"): name for name in SAMPLERS},
+    **{name.replace("_", ""): name for name in SAMPLERS},
+    "nucleus": "top_p",
+    "temp": "temperature",
+    "typ": "typ_p",
 }
 
 
@@ -33,10 +29,11 @@ def _samplers(value: Any) -> tuple[str, ...]:
     names = [SAMPLER_CHARS.get(letter, letter) for letter in value] if letters else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise unexpected("a string or a list of strings", value)
-    for name in names:
-        if name not in DEFAULT_SAMPLERS:
-            raise unexpected(f"names out of {', '.join(DEFAULT_SAMPLERS)}", name)
-    return tuple(names)
+    known = [OTHER_NAMES.get(name, name) for name in names]
+    for name in known:
+        if name not in SAMPLERS:
+            raise unexpected(f"names out of {', '.join(SAMPLERS)}", name)
+    return tuple(known)
 
 
 def _breakers(value: Any) -> tuple[str, ...]:
@@ -51,7 +48,7 @@ Samplers = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "array", "items": {"enum": list(DEFAULT_SAMPLERS)}},
+                {"type": "array", "items": {"enum": list(SAMPLERS)}},
                 {"type": "string", "pattern": f"^[{''.join(SAMPLER_CHARS)}]*$"},
             ],
             "x-type": "list of strings, or a string of llama.cpp's letters",
@@ -117,6 +114,11 @@ class SamplingBody(RequestBody):
     """Mirostat's target entropy."""
     mirostat_eta: Real = SamplingParams.mirostat_eta
     """Mirostat's learning rate."""
+    adaptive_target: Annotated[float, Number(high=1, clamp=True)] = SamplingParams.adaptive_target
+    """The probability that chosen tokens have on average, 0 to 1, where `adaptive_p` is among the
+    samplers; negative: off."""
+    adaptive_decay: Annotated[float, Number(0, 0.99)] = SamplingParams.adaptive_decay
+    """How much the past counts in that average: about `1 / (1 - decay)` tokens."""
     min_keep: Natural = SamplingParams.min_keep
     """Samplers leave at least so many tokens."""
     ignore_eos: bool = SamplingParams.ignore_eos
@@ -124,6 +126,12 @@ class SamplingBody(RequestBody):
     logit_bias: LogitBias = Field(default_factory=dict)
     """What is added to the logits of tokens; a text stands for each of its tokens, and `false`
     as bias forbids."""
+    post_sampling_probs: bool = SamplingParams.post_sampling_probs
+    """With `n_probs`: the probabilities of what the samplers left, instead of the logarithms of
+    those that the model gave; `prob` and `top_probs` in place of `logprob` and `top_logprobs`."""
+    backend_sampling: bool = False
+    """Lets llama-server sample on the device. The tokens are the same; here they are always
+    sampled on the CPU."""
     grammar: str = SamplingParams.grammar
     """A GBNF grammar that the answer follows."""
 
@@ -135,4 +143,4 @@ class SamplingBody(RequestBody):
         return base.with_changes(**changes)
 
 
-SAMPLING_FIELDS = SamplingBody.model_fields.keys()
+SAMPLING_FIELDS = SamplingBody.model_fields.keys() - {"backend_sampling"}

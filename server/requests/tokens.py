@@ -7,14 +7,14 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 
 from .base import RequestBody
-from .prompt import Content
+from .prompt import TOKEN, Content
 
 TokenIds = Annotated[
     list[Any],
     WithJsonSchema(
         {
             "type": "array",
-            "items": {"type": "integer", "minimum": 0},
+            "items": TOKEN,
             "x-type": "list of whole numbers",
         }
     ),

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, PlainValidator
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, PlainValidator, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -82,6 +82,8 @@ def _strings(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+ModelName = Annotated[Any, WithJsonSchema({"type": "string"})]
+"""Shown in the answer; there is one model only."""
 Natural = Annotated[int, whole(0)]
 Limit = Annotated[int, whole(-1)]
 """A count, or -1 for no limit."""

@@ -16,6 +16,6 @@ class Answer(BaseModel):
     )
 
 
-def sometimes() -> Any:
+def sometimes(alias: str | None = None) -> Any:
     """A field that is not always there."""
-    return Field(default_factory=lambda: None)
+    return Field(default_factory=lambda: None, alias=alias)

@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from .base import Answer, sometimes
-from .generation import Settings, Timings, TokenProb
+from .generation import Progress, Reports, Settings, Timings, TokenProb
 
 
-class Completion(Answer):
+class Completion(Reports):
     """One answer, or the last event of its stream. Several prompts or answers come as a list of
     such objects."""
 
@@ -65,6 +65,8 @@ class CompletionChunk(Answer):
     tokens_predicted: int
     """So far."""
     tokens_evaluated: int
+    prompt_progress: Progress = sometimes()
+    """With `return_progress`, before the first token."""
     timings: Timings = sometimes()
     """With `timings_per_token`."""
     completion_probabilities: list[TokenProb] = sometimes()

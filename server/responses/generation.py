@@ -41,15 +41,71 @@ class Alternative(Answer):
     token: str
     """Its text, as far as it is text by itself."""
     bytes: list[int]
-    logprob: float
+    logprob: float = sometimes()
     """Natural logarithm of the probability, before the samplers."""
+    prob: float = sometimes()
+    """In its place with `post_sampling_probs`: the probability after the samplers."""
 
 
 class TokenProb(Alternative):
     """A token of the answer, and what else was likely there."""
 
-    top_logprobs: list[Alternative]
+    top_logprobs: list[Alternative] = sometimes()
     """The most likely ones, as many as were asked for."""
+    top_probs: list[Alternative] = sometimes()
+    """In its place with `post_sampling_probs`."""
+
+
+class Progress(Answer):
+    """How far a prompt is."""
+
+    total: int
+    """Tokens of the prompt."""
+    cache: int
+    """Those that the cache had."""
+    processed: int
+    """Those that are there now."""
+    time_ms: int
+    """Since it started."""
+
+
+class RequestMemory(Answer):
+    """What a request held at its end."""
+
+    n_cells: int
+    n_cells_shared: int
+    """With other sequences."""
+    n_cells_reserved: int
+    """For its whole length."""
+    kv_bytes: int
+    recurrent_bytes: int
+    now_bytes: int
+    peak_bytes: int
+    """Most at any time."""
+    reserved_bytes: int
+    """With all that it was promised."""
+
+
+class CacheReport(Answer):
+    """What of a prompt was there."""
+
+    n_reused: int
+    """Tokens that the cache had."""
+    n_computed: int
+    """Tokens that were computed."""
+    reason: str
+    """Why, as `cache_reason`."""
+    drift_at: int | None
+    """Token at which the prompt leaves what the cache has; null: nowhere."""
+
+
+class Reports(Answer):
+    """What a request can ask for beside its answer (pannier's own)."""
+
+    memory: RequestMemory = sometimes()
+    """With `memory`."""
+    cache: CacheReport = sometimes()
+    """With `cache`."""
 
 
 class PromptTokensDetails(Answer):

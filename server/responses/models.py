@@ -110,6 +110,8 @@ class Props(Answer):
     model_ftype: str
     model_path: str
     modalities: Media
+    media_marker: str
+    """Where a prompt would have a picture."""
     endpoint_slots: bool
     endpoint_props: bool
     endpoint_metrics: bool
@@ -125,6 +127,10 @@ class Props(Answer):
     engine: dict[str, Any]
     """The engine's own facts: its library, process id, bytes of a KV cell and of a recurrent
     state."""
+
+
+class Success(Answer):
+    success: Literal[True]
 
 
 MODELS: dict[str, Any] = {
@@ -240,6 +246,7 @@ PROPS: dict[str, Any] = {
     "model_ftype": "Q4_K - Medium",
     "model_path": "qwen3-next-80b-Q4_K_M.gguf",
     "modalities": {"vision": False, "video": False, "audio": False},
+    "media_marker": "<__media_8c1f5a6d0b2e4f7a9c3d1e5b7f8a2c4d__>",
     "endpoint_slots": True,
     "endpoint_props": False,
     "endpoint_metrics": False,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from .base import Answer, sometimes
-from .generation import Timings, TokenProb, Usage
+from .completion import Completion, CompletionChunk, Selected
+from .generation import Progress, Reports, Timings, TokenProb, Usage
 
 FinishReason = Literal["stop", "length"]
+ChatFinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class Logprobs(Answer):
@@ -24,9 +26,13 @@ class Head(Answer):
     model: str
     system_fingerprint: str
     """llama.cpp's build."""
+    verbose: Completion | CompletionChunk | Selected = sometimes("__verbose")
+    """With `verbose`: the same in `/completion`'s form."""
+    prompt_progress: Progress = sometimes()
+    """In chunks before the first token, with `return_progress`."""
 
 
-class TextChoice(Answer):
+class TextChoice(Reports):
     """One answer."""
 
     text: str
@@ -47,7 +53,7 @@ class TextCompletion(Head):
     """llama-server's, of the first answer."""
 
 
-class TextDelta(Answer):
+class TextDelta(Reports):
     """New text of an answer."""
 
     text: str
@@ -68,17 +74,36 @@ class TextCompletionChunk(Head):
     """In the last one of each answer; in every one with `timings_per_token`."""
 
 
+class FunctionCall(Answer):
+    """What to call, and with what."""
+
+    name: str
+    arguments: str
+    """JSON."""
+
+
+class ToolCall(Answer):
+    """A call that the model wants made."""
+
+    type: Literal["function"]
+    function: FunctionCall
+    id: str
+
+
 class AssistantMessage(Answer):
     """What the model says."""
 
     role: Literal["assistant"]
     content: str
+    reasoning_content: str = sometimes()
+    """What the model thought before, where `reasoning_format` asks for it apart."""
+    tool_calls: list[ToolCall] = sometimes()
 
 
-class ChatChoice(Answer):
+class ChatChoice(Reports):
     """One answer."""
 
-    finish_reason: FinishReason
+    finish_reason: ChatFinishReason
     """`length`: it got as long as asked, or the context was full."""
     index: int
     message: AssistantMessage
@@ -96,17 +121,38 @@ class ChatCompletion(Head):
     """llama-server's, of the first answer."""
 
 
+class FunctionDelta(Answer):
+    """What a chunk adds to what is called."""
+
+    name: str = sometimes()
+    """With the first chunk of a call."""
+    arguments: str = sometimes()
+
+
+class CallDelta(Answer):
+    """What a chunk adds to a call."""
+
+    index: int
+    """Which call."""
+    id: str = sometimes()
+    """With the first chunk of a call."""
+    type: Literal["function"] = sometimes()
+    function: FunctionDelta = sometimes()
+
+
 class MessageDelta(Answer):
-    """What a chunk adds to the message: first the role, then text, nothing at the end."""
+    """What a chunk adds to the message: first the role, then text or calls, nothing at the end."""
 
     role: Literal["assistant"] = sometimes()
     content: str | None = sometimes()
+    reasoning_content: str = sometimes()
+    tool_calls: list[CallDelta] = sometimes()
 
 
-class ChatDelta(Answer):
+class ChatDelta(Reports):
     """What a chunk adds to an answer."""
 
-    finish_reason: FinishReason | None
+    finish_reason: ChatFinishReason | None
     """Null in all chunks but the last one."""
     index: int
     delta: MessageDelta

@@ -1,28 +1,10 @@
-"""Answers of `/slots` and `/memory`. The words are explained in docs/memory.md."""
+"""Answer of `/memory`. The words are explained in docs/memory.md."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .base import Answer, sometimes
-
-
-class Slot(Answer):
-    """A slot; the last six fields only while it works. Never what clients wrote."""
-
-    id: int
-    n_ctx: int
-    """Tokens of context."""
-    speculative: bool
-    is_processing: bool
-    id_task: int = sometimes()
-    n_prompt_tokens: int = sometimes()
-    n_prompt_tokens_processed: int = sometimes()
-    n_prompt_tokens_cache: int = sometimes()
-    """Tokens that were there before."""
-    n_decoded: int = sometimes()
-    n_remain: int = sometimes()
-    """-1: until the model ends the answer."""
+from .base import Answer
 
 
 class Device(Answer):
@@ -60,7 +42,7 @@ class Client(Answer):
     recurrent_bytes: int
     total_bytes: int
     client: str | None
-    """Address of who asked."""
+    """Address of who asked; null with `--no-slots`."""
 
 
 class Cells(Answer):
@@ -114,22 +96,6 @@ class Memory(Answer):
     allocated: dict[str, int]
     """The same by buffer type."""
 
-
-SLOTS: list[dict[str, Any]] = [
-    {
-        "id": 0,
-        "n_ctx": 4096,
-        "speculative": False,
-        "is_processing": True,
-        "id_task": 8,
-        "n_prompt_tokens": 13,
-        "n_prompt_tokens_processed": 13,
-        "n_prompt_tokens_cache": 0,
-        "n_decoded": 625,
-        "n_remain": 2375,
-    },
-    {"id": 1, "n_ctx": 4096, "speculative": False, "is_processing": False},
-]
 
 MEMORY: dict[str, Any] = {
     "devices": [

@@ -27,6 +27,8 @@ C_TYPES = {
     "const float *": ctypes.POINTER(ctypes.c_float),
     "float *": ctypes.POINTER(ctypes.c_float),
     "void *": ctypes.c_void_p,
+    "const struct pannier_rope_params *": ctypes.POINTER(_ffi.rope_params),
+    "const struct pannier_thread_params *": ctypes.POINTER(_ffi.thread_params),
     "pannier_progress_callback": _ffi.PROGRESS_CALLBACK,
 }
 STRUCTS = dict(re.findall(r"struct pannier_(\w+) \{(.*?)\n\};", CODE, re.DOTALL))

@@ -5,6 +5,10 @@ import threading
 import numpy as np
 import pytest
 
+from pannier.convert.byte_vocabulary import ByteVocabulary, made_up_words
+from pannier.convert.random_dense import Qwen3Spec
+from pannier.convert.random_gguf import write_random
+
 from .conftest import DATA, FAMILIES
 
 
@@ -146,6 +150,75 @@ def test_ways_to_be_greedy_agree(pannier, model, context, params):
         feed = [context.step(batch).sampled[0].token]
         tokens += feed
     assert tokens == expected
+
+
+def sampled(pannier, context, prompt, n, n_probs=0, **params):
+    """What n steps of these parameters yield."""
+    context.sequence(0).clear()
+    context.set_sampler(0, pannier.SamplingParams(**params), prompt, n_probs)
+    feed, found = prompt, []
+    for _ in range(n):
+        batch = pannier.Batch()
+        batch.add(0, feed, sample=True)
+        found.append(context.step(batch, n_probs).sampled[0])
+        feed = [found[-1].token]
+    return found
+
+
+def test_probabilities_after_sampling(pannier, model, context):
+    prompt = model.tokenize("Once upon")
+    hot = {"temperature": 1.5, "seed": 3, "top_k": 3, "min_p": 0.0, "top_p": 1.0}
+    for one in sampled(pannier, context, prompt, 6, 5, **hot, post_sampling_probs=True):
+        assert len(one.top) == 3 and sum(p for _, p in one.top) == pytest.approx(1, abs=1e-5)
+        assert one.logprob == dict(one.top)[one.token]
+    [one] = sampled(pannier, context, prompt, 1, 3, temperature=0.0, post_sampling_probs=True)
+    assert one.logprob == 1.0 and [token for token, _ in one.top] == [one.token]
+
+
+def test_typical_sampling_may_leave_the_likeliest_token_out(pannier, model, context):
+    prompt = model.tokenize("Once upon a time")
+    context.sequence(0).clear()
+    likeliest = greedy(context, prompt, 12)
+    for typical_p, is_same in ((1.0, True), (0.1, False)):
+        found = sampled(pannier, context, prompt, 12, temperature=0.0, typical_p=typical_p)
+        assert ([one.token for one in found] == likeliest) == is_same
+
+
+def test_adaptive_p_moves_what_is_chosen(pannier, model, context):
+    prompt = model.tokenize("Once upon a time")
+    chain = {"samplers": ("top_k", "adaptive_p"), "seed": 5, "top_k": 40}
+
+    def mean_prob(target):
+        found = sampled(pannier, context, prompt, 40, 1, **chain, adaptive_target=target)
+        return np.mean([np.exp(one.logprob) for one in found])
+
+    assert mean_prob(0.0) < mean_prob(0.9)
+    with pytest.raises(pannier.ArgumentError, match="adaptive_decay"):
+        context.set_sampler(0, pannier.SamplingParams(adaptive_decay=1.0))
+
+
+def test_infill_is_a_sampler(pannier, model, context):
+    assert sampled(pannier, context, model.tokenize("Once"), 3, samplers=("top_k", "infill"))
+
+
+def test_infill_over_a_whole_large_vocabulary_is_refused(pannier, tmp_path):
+    """It compares every candidate with every other one: minutes for one token."""
+    vocabulary = ByteVocabulary(tuple(made_up_words(4200)))
+    sizes = {"n_embd": 32, "n_layer": 1, "n_head": 1, "n_head_kv": 1, "head_dim": 32, "n_ff": 32}
+    spec = Qwen3Spec(name="test", vocabulary=vocabulary, type="F32", **sizes)
+    with (
+        pannier.Model(write_random(tmp_path / "m.gguf", spec)) as model,
+        model.context(n_ctx=256, n_threads=1) as context,
+    ):
+        context.set_sampler(0, pannier.SamplingParams(samplers=("top_k", "infill"), top_k=40))
+        for samplers, top_k in (
+            (("infill",), 40),
+            (("infill", "top_k"), 40),
+            (("top_k", "infill"), 0),
+        ):
+            params = pannier.SamplingParams(samplers=samplers, top_k=top_k)
+            with pytest.raises(pannier.ArgumentError, match="'infill' would compare 4"):
+                context.set_sampler(0, params)
 
 
 def test_a_seed_repeats_and_another_differs(pannier, model, context):

@@ -62,6 +62,17 @@ def test_prompts_do_not_see_each_other(pannier, name, n_ubatch, n_parallel):
     assert error(together, alone) < ROUNDING
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_prompt_whose_last_token_counts_may_take_several_ubatches(pannier, name):
+    prompts = [[7], list(range(40, 170)), [8, 9]]
+    with load(pannier, name) as model:
+        whole = embed(model, "last", prompts, n_ubatch=256)
+        parts = embed(model, "last", prompts, n_ubatch=32)
+        with pytest.raises(pannier.ArgumentError, match=r"257 tokens.*larger n_ctx"):
+            embed(model, "last", [[1] * 257], n_ubatch=32)
+    assert error(parts, whole) < ROUNDING
+
+
 def test_lengths_are_1_when_normalised(pannier):
     with load(pannier, "qwen3moe") as model:
         raw = embed(model, "mean", normalize=False)

@@ -135,12 +135,3 @@ def test_what_a_plan_is_of(pannier):
         assert model.tensors == ()
         with pytest.raises(pannier.ContextError, match="no_alloc"):
             model.plan()
-
-
-@pytest.mark.engine
-@pytest.mark.parametrize("split", [(-1.0,), (0.0,), (float("nan"),), (1.0,) * 17])
-def test_a_split_that_is_none(pannier, split):
-    with pytest.raises(pannier.ArgumentError, match="split"):
-        pannier.Model(DATA / "llama" / "model-f32.gguf", tensor_split=split, no_alloc=True)
-    with pytest.raises(pannier.ArgumentError, match="shares"):
-        pannier.Model(DATA / "llama" / "model-f32.gguf", devices=("none",), tensor_split=(1, 1))

@@ -11,6 +11,8 @@ import pytest
 
 from pannier import SamplingParams
 from pannier.chat_cli.cli import configure, one_sequence, read_sampling
+from pannier.server.flags.parser import read_given
+from pannier.server.flags.table import CHAT_GROUPS
 
 from .conftest import tiny
 from .person import CTRL_C, CTRL_D, Person
@@ -38,7 +40,7 @@ def run(environment, *arguments, stdin=b"", status=0):
 def parse(*argv):
     parser = argparse.ArgumentParser(prog="pannier chat")
     configure(parser)
-    return parser.parse_args(argv)
+    return read_given(parser.parse_args(argv), CHAT_GROUPS)
 
 
 # ---------------------------------------------------------------- flags
@@ -70,7 +72,7 @@ def test_one_sequence_placed_as_a_server_would():
         ("--temp hot", "'hot' is not a number"),
         ("--top-p nan", "'nan' is not a number"),
         ("-n 0", "'0' is not a whole number of at least 1"),
-        ("-s -2", "'-2' is not a whole number of at least 0"),
+        ("-s -2", "'-2' is not a whole number from -1"),
         ("--port 1", "unrecognized arguments: --port 1"),
     ],
 )
@@ -152,7 +154,7 @@ def test_a_conversation(environment):
         person.type("hello\n")
         assert person.read(DIM) == first[: first.index(DIM) + len(DIM)]
         person.type("/help\n")
-        assert "/exit   end" in person.read("Ctrl-D")
+        assert "/exit       end" in person.read("Ctrl-D")
         person.read("\r\n> ")
         person.type("/exit\n")
         assert person.leave() == 0

@@ -8,17 +8,25 @@ from dataclasses import replace
 import pytest
 
 from pannier.planner.arguments import flags_between, serve_arguments
+from pannier.planner.child import question_of
 from pannier.server import cli
 from pannier.server.config import EngineConfig
-from pannier.server.flags import fixed_fields, read_config
+from pannier.server.flags.parser import read_given
+from pannier.server.flags.settings import engine_config
+from pannier.server.flags.table import GROUPS
 
 PLAIN = EngineConfig(model="m.gguf", engine="e")
 
 
-def parsed(arguments):
+def given(arguments):
     parser = argparse.ArgumentParser()
     cli.configure(parser)
-    return parser.parse_args(arguments)
+    return read_given(parser.parse_args(arguments), GROUPS)
+
+
+def question(arguments):
+    values = given(arguments)
+    return question_of(engine_config(values, "m.gguf", "e"), values)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +38,7 @@ def parsed(arguments):
         replace(PLAIN, n_gpu_layers=0, tensor_split=(3.0, 4.5), devices=("A0", "B1")),
         replace(PLAIN, experts="gpu", tensor_overrides=((r"blk\.(1|2)\.ffn_up_exps", "CPU"),)),
         replace(PLAIN, experts="cpu", n_cpu_moe=3, moe_cache_mib=100, load_mode="none"),
+        replace(PLAIN, repack=False, no_host=True, offload_kqv=False, op_offload=False),
         replace(PLAIN, kv_unified=False, n_prefixes=0),
         replace(PLAIN, spec_type="ngram-simple", spec_size_n=3, spec_size_m=5),
     ],
@@ -37,7 +46,7 @@ def parsed(arguments):
 def test_there_and_back(config):
     model, *flags = serve_arguments(config)
     assert model == "m.gguf"
-    assert read_config(parsed(flags), "m.gguf", "e") == config
+    assert engine_config(given(flags), "m.gguf", "e") == config
 
 
 def test_only_what_differs():
@@ -51,7 +60,7 @@ def test_only_what_differs():
     [
         ([], set()),
         (["-c", "0"], {"n_ctx"}),
-        (["-np", "-1"], set()),
+        (["--kv-unified-per-slot", "512"], {"n_ctx"}),
         (["-np", "4"], {"n_parallel"}),
         (["-ctk", "f16"], {"cache_type_k"}),
         (["-b", "2048", "-ub", "512"], {"n_batch", "n_ubatch"}),
@@ -64,7 +73,7 @@ def test_only_what_differs():
     ],
 )
 def test_what_was_given_is_fixed(arguments, fields):
-    assert fixed_fields(parsed(arguments)) == fields
+    assert question(arguments).fixed == fields
 
 
 @pytest.mark.parametrize(
@@ -77,17 +86,11 @@ def test_what_was_given_is_fixed(arguments, fields):
     ],
 )
 def test_sizes(text, sizes):
-    assert parsed(["--vram", text]).vram == sizes
+    assert question(["--vram", text]).vram == sizes
 
 
 @pytest.mark.parametrize("text", ["8", "0G", "x1G", "8X", "8 G", "G"])
 def test_sizes_that_are_none(text, capsys):
     with pytest.raises(SystemExit):
-        parsed(["--vram", text])
+        given(["--vram", text])
     assert "is not a size" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("text", ["0,0", "a", "1,-2", ""])
-def test_shares_that_are_none(text):
-    with pytest.raises(SystemExit):
-        parsed(["-ts", text])

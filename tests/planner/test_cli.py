@@ -36,17 +36,18 @@ def plan(engine, *arguments, **options):
 
 
 ALLOCATED = """
-import json, sys
+import argparse, json, sys
+from dataclasses import asdict, replace
 from pannier.server.cli import configure
-from pannier.server.flags import read_config
+from pannier.server.flags.parser import read_given
+from pannier.server.flags.settings import engine_config
+from pannier.server.flags.table import GROUPS
 from pannier.server.loading import load_model, make_context
-from dataclasses import asdict
-import argparse
 
 parser = argparse.ArgumentParser()
 configure(parser)
 args = parser.parse_args(sys.argv[1:])
-config = read_config(args, args.model, None)
+config = replace(engine_config(read_given(args, GROUPS), args.model, ""), warmup=False)
 with load_model(config) as model, make_context(model, config) as context:
     print(json.dumps([asdict(row) for row in context.memory().rows]))
 """

@@ -22,12 +22,15 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from pannier.chat import ChatFacts, ChatPrompt
 from pannier.errors import ChatError
+from pannier.fim import FimTokens
 from pannier.server.app import create_app
 from pannier.server.client import EngineClient
 from pannier.server.messages import (
     Answer,
     Cancel,
+    Embed,
     Failed,
     Output,
     Query,
@@ -46,14 +49,14 @@ BOS, EOS = 256, 257
 SPECIAL = {BOS: b"<s>", EOS: b"</s>"}
 N_CTX_SLOT = 64
 N_SLOTS = 3
+N_UBATCH = 48
 
-Reply = Callable[[Submit], Iterable[list[int]] | Output]
+Reply = Callable[[Any], Iterable[list[int]] | Output]
 
 
-@dataclass(frozen=True)
-class FakePrompt:
-    prompt: str
-    stops: tuple[str, ...] = ()
+def chat_prompt(prompt: str, stops: tuple[str, ...] = ()) -> ChatPrompt:
+    """A rendered conversation whose answer is text."""
+    return ChatPrompt(prompt, stops, "", "Content-only", "", False, (), frozenset(), "", ())
 
 
 class FakeVocabulary:
@@ -61,6 +64,12 @@ class FakeVocabulary:
 
     bos = BOS
     eos = EOS
+    sep = -1
+    add_bos = True
+    add_eos = False
+    add_sep = False
+    fim = FimTokens()
+    eog_tokens = frozenset({EOS})
     n_vocab = 258
     n_ctx_train = 4096
     size_bytes = 1000
@@ -90,26 +99,26 @@ class FakeVocabulary:
             return SPECIAL[token] if special else b""
         return bytes([token])
 
-    def apply_chat_template(
-        self,
-        messages: list[dict[str, Any]],
-        *,
-        add_generation_prompt: bool = True,
-        chat_template_kwargs: dict[str, Any] | None = None,
-    ) -> FakePrompt:
+    @property
+    def chat_facts(self) -> ChatFacts:
+        return ChatFacts("{{ fake }}", "", {}, True)
+
+    def render_chat(self, request: dict[str, Any]) -> tuple[ChatPrompt, None]:
         lines = []
-        for message in messages:
+        for message in request["messages"]:
             if message["role"] not in ("system", "user", "assistant"):
                 raise ChatError(f"unknown role {message['role']!r}; use user or assistant")
             content = message.get("content") or ""
             if isinstance(content, list):
                 content = "".join(part["text"] for part in content)
             lines.append(f"{message['role'][0]}:{content}")
-        for key, value in (chat_template_kwargs or {}).items():
+        for key, value in request["chat_template_kwargs"].items():
             lines.append(f"{key}={value}")
-        if add_generation_prompt:
+        if not request["enable_thinking"]:
+            lines.append("quiet")
+        if request["add_generation_prompt"]:
             lines.append("a:")
-        return FakePrompt("\n".join(lines), self.stops)
+        return chat_prompt("\n".join(lines), self.stops), None
 
 
 def steps(*pieces: str | bytes) -> list[list[int]]:
@@ -150,6 +159,8 @@ class FakeEngine:
     hold: bool = False
     fail_at_start: str = ""
     may_load: threading.Event | None = None
+    pooling: str = ""
+    """Of one that embeds."""
     mute: bool = False
     """Takes messages and says nothing, like a process that was stopped."""
     seen: list[Any] = field(default_factory=list)
@@ -188,7 +199,12 @@ class FakeEngine:
             return
         if self.may_load is not None:
             self.may_load.wait(60)
-        facts = {"ftype": "Q8_0"}
+        facts = {
+            "ftype": "Q8_0",
+            "pooling": self.pooling,
+            "n_ubatch": N_UBATCH,
+            "n_embed_max": N_UBATCH,
+        }
         with contextlib.suppress(EOFError, OSError):
             self.connection.send(Ready(256, N_CTX_SLOT, N_SLOTS, 32, 0.0, facts))
             while self._receive():
@@ -210,7 +226,7 @@ class FakeEngine:
         return True
 
     def _take(self, message: Any) -> None:
-        if isinstance(message, Submit):
+        if isinstance(message, (Submit, Embed)):
             reply = self.reply(message)
             if isinstance(reply, Output):
                 reply.id = message.id
@@ -219,6 +235,9 @@ class FakeEngine:
                 n = len(message.generated)
                 self._running[message.id] = Running(message, after(iter(reply), n), n)
                 self.connection.send(Started((message.id,)))
+                if message.progress:
+                    n = len(message.prompt)
+                    self._outputs.append(Output(message.id, processed=[1, n], slot=0))
         elif isinstance(message, Cancel):
             if self._running.pop(message.id, None):
                 self._outputs.append(Output(message.id, finish="cancelled"))
@@ -257,6 +276,8 @@ class FakeEngine:
                 TokenLogprob(t, -0.5, tuple((t + i, -0.5 - i) for i in range(submit.n_probs)))
                 for t in output.tokens
             ]
+        if submit.report_memory:
+            output.memory = {"now_bytes": 10 * running.n, "peak_bytes": 100 - running.n}
         if output.finish:
             del self._running[submit.id]
             output.timings = Timings(len(submit.prompt) - 2, 0.25, running.n, 0.5, 0.125, 2)
@@ -287,6 +308,7 @@ class FakeEngines:
     reply: Reply
     hold: bool = False
     fail_at_start: str = ""
+    pooling: str = ""
     may_load: threading.Event = field(default_factory=threading.Event)
     ending: Ending = field(default_factory=lambda: Ending("by SIGKILL"))
     started: list[FakeEngine] = field(default_factory=list)
@@ -294,7 +316,9 @@ class FakeEngines:
 
     def __call__(self) -> FakeChild:
         ours, theirs = Pipe(duplex=True)
-        engine = FakeEngine(theirs, self.reply, self.hold, self.fail_at_start, self.may_load)
+        engine = FakeEngine(
+            theirs, self.reply, self.hold, self.fail_at_start, self.may_load, self.pooling
+        )
         self.started.append(engine)
         self.children.append(FakeChild(ours, engine, self.ending))
         return self.children[-1]
@@ -327,7 +351,7 @@ async def serving(
 ) -> AsyncIterator[World]:
     """The whole HTTP side in this event loop, on a fake engine."""
     answer = reply if callable(reply) else lambda submit: reply
-    engines = FakeEngines(answer, hold)
+    engines = FakeEngines(answer, hold, pooling=settings.pop("pooling", ""))
     engines.may_load.set()
     client = EngineClient(engines, hang_timeout_s=hang_timeout_s)
     await client.start()
@@ -354,16 +378,24 @@ def events(body: bytes) -> list[Any]:
 class Visitor:
     """A client at the level of ASGI, which can read as it goes and leave when it likes."""
 
-    def __init__(self, app: FastAPI, path: str, body: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        path: str,
+        body: dict[str, Any],
+        *,
+        method: str = "POST",
+        query: bytes = b"",
+    ) -> None:
         self._app = app
         self._scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
-            "method": "POST",
+            "method": method,
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query,
             "headers": [],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 2),

@@ -28,10 +28,13 @@ GENERATING = [
     {"n_predict": 3},
     {"n_predict": 3, "n": 2},
     {"n_predict": 3, "n_probs": 2, "timings_per_token": True},
+    {"n_predict": 3, "n_probs": 2, "post_sampling_probs": True, "verbose": True},
+    {"n_predict": 3, "memory": True, "cache": True},
     {"n_predict": 3, "stop": ["a"], "return_tokens": True, "logit_bias": [[5, False], [6, 2]]},
 ]
 STREAMING = [
     *({**body, "stream": True} for body in GENERATING),
+    {"n_predict": 3, "stream": True, "return_progress": True},
     {"n_predict": 3, "stream": True, "stream_options": {"include_usage": True}},
 ]
 BODIES: dict[str, list[dict[str, Any]]] = {
@@ -50,8 +53,9 @@ STRICT: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def server(cpu_engine: Engine) -> Iterator[Server]:
-    with serving(cpu_engine, "-c", "4096", "-np", "2", "-t", "1") as server:
+def server(cpu_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    flags = ["--metrics", "--props", "--slot-save-path", str(tmp_path_factory.mktemp("slots"))]
+    with serving(cpu_engine, "-c", "4096", "-np", "2", "-t", "1", *flags) as server:
         yield server
 
 
@@ -76,6 +80,8 @@ def check(path: str, endpoint: Endpoint, kind: str, content: bytes) -> None:
         TypeAdapter(list[event]).validate_json(json.dumps(found))  # type: ignore[valid-type]
     elif kind.startswith("application/json"):
         TypeAdapter(answer).validate_json(content)
+    else:
+        assert kind.startswith(endpoint.media_type)
 
 
 def endpoints() -> Iterator[tuple[str, Endpoint]]:
@@ -93,6 +99,7 @@ def cases() -> list[Any]:
         pytest.param(path, endpoint, body, id=f"{path}-{json.dumps(body)}")
         for path, endpoint in endpoints()
         for body in (endpoint.example, *BODIES.get(path, ()))
+        if not endpoint.needs
     ]
 
 

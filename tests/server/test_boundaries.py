@@ -12,10 +12,15 @@ SYSTEM = {"role": "system", "content": "be kind"}
 QUESTION = {"role": "user", "content": "who?"}
 
 
+def talk(messages):
+    rest = {"add_generation_prompt": True, "chat_template_kwargs": {}, "enable_thinking": True}
+    return Conversation({"messages": messages, **rest})
+
+
 def ends(messages):
     vocabulary = FakeVocabulary()
-    conversation = Conversation(messages, True, {})
-    prompt = vocabulary.apply_chat_template(messages).prompt
+    conversation = talk(messages)
+    prompt = vocabulary.render_chat(conversation.request)[0].prompt
     tokens = vocabulary.tokenize(prompt, add_special=True, parse_special=True)
     texts = prefixes(vocabulary, conversation, prompt)
     found = token_boundaries(texts, prompt, tokens, Pieces(vocabulary, special=True))
@@ -41,11 +46,12 @@ def test_a_boundary_inside_a_token_comes_before_it():
 
 def test_a_template_that_refuses_a_part_costs_only_its_boundary():
     class Picky(FakeVocabulary):
-        def apply_chat_template(self, messages, **more):
-            if len(messages) == 1:
-                messages = [{"role": "nobody"}]
-            return super().apply_chat_template(messages, **more)
+        def render_chat(self, request):
+            if len(request["messages"]) == 1:
+                request = {**request, "messages": [{"role": "nobody"}]}
+            return super().render_chat(request)
 
-    prompt = FakeVocabulary().apply_chat_template([SYSTEM, QUESTION]).prompt
-    found = prefixes(Picky(), Conversation([SYSTEM, QUESTION], True, {}), prompt)
+    conversation = talk([SYSTEM, QUESTION])
+    prompt = FakeVocabulary().render_chat(conversation.request)[0].prompt
+    found = prefixes(Picky(), conversation, prompt)
     assert found == ["s:be kind\nu:who?"]

@@ -95,13 +95,13 @@ def test_parts_and_template_arguments() -> None:
                 "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
             },
         ],
-        "chat_template_kwargs": {"enable_thinking": True},
+        "chat_template_kwargs": {"style": "short"},
         "reasoning_effort": "none",
         "tools": [],
         "response_format": {"type": "text"},
     }
     _, seen = post("/v1/chat/completions", body, steps("Hi"))
-    assert bytes(seen[0].prompt[1:]) == b"s:\nu:ab\nenable_thinking=False\na:"
+    assert bytes(seen[0].prompt[1:]) == b"s:\nu:ab\nstyle=short\nquiet\na:"
 
 
 def test_apply_template() -> None:

@@ -54,8 +54,8 @@ FIELDS = [
     ({"prompt": "a", "temperature": 10**400}, "'temperature'", "1000"),
     ({"prompt": "a", "min_keep": 2**40}, "'min_keep'", str(2**40)),
     ({"prompt": "a", "n_predict": 2**31}, "'n_predict'", str(2**31)),
-    ({}, '"prompt" is required', ""),
-    ({"prompt": None}, '"prompt" is required', ""),
+    ({}, "'prompt' is required", ""),
+    ({"prompt": None}, "'prompt' is required", ""),
     ({"prompt": []}, '"prompt" must not be empty', ""),
     ({"prompt": [[]]}, '"prompt" must not be empty', ""),
     ({"prompt": {"a": 1}}, "'prompt'", "{'a': 1}"),
@@ -65,7 +65,7 @@ FIELDS = [
     ({"prompt": [999]}, "'prompt'", "999 is not in the vocabulary (0 to 257)"),
     ({"prompt": [-1]}, "'prompt'", "-1"),
     ({"prompt": {"prompt_string": "a", "multimodal_data": ["x"]}}, "'multimodal_data'", "x"),
-    ({"prompt": "a", "n_indent": 4}, "'n_indent'", "4"),
+    ({"prompt": "a", "n_indent": -4}, "'n_indent'", "-4"),
     (
         {"prompt": "a", "stream_options": {"include_usage": 1}},
         "'stream_options.include_usage'",
@@ -75,10 +75,10 @@ FIELDS = [
     ({"prompt": "a", "context_overflow": "x"}, "'context_overflow'", "'stop', 'shift' or 'error'"),
     ({"prompt": "a", "logprobs": "x"}, "'logprobs'", "a whole number"),
     ({"prompt": "a", "top_p": 1e39}, "'top_p'", "a number"),
-    ({"prompt": "a", "lora": [{"id": 0, "scale": 1}]}, "'lora'", "scale"),
-    ({"prompt": "a", "json_schema": {}}, "'json_schema'", "{}"),
-    ({"prompt": "a", "t_max_predict_ms": 5}, "'t_max_predict_ms'", "5"),
-    ({"prompt": "a", "post_sampling_probs": True}, "'post_sampling_probs'", "True"),
+    ({"prompt": "a", "lora": [{"id": 0, "scale": 1}]}, "'lora'", "no adapter 0"),
+    ({"prompt": "a", "json_schema": 3}, "'json_schema'", "3"),
+    ({"prompt": "a", "t_max_predict_ms": -5}, "'t_max_predict_ms'", "-5"),
+    ({"prompt": "a", "post_sampling_probs": 1}, "'post_sampling_probs'", "1"),
 ]
 
 CHAT_FIELDS = [
@@ -96,14 +96,14 @@ CHAT_FIELDS = [
         "'image_url'",
     ),
     ({"messages": [{"role": "robot", "content": "a"}]}, "unknown role 'robot'", ""),
-    ({"messages": USER, "tools": [{"type": "function"}]}, "'tools'", "not supported yet"),
-    ({"messages": USER, "tool_choice": "required"}, "'tool_choice'", "required"),
-    ({"messages": USER, "response_format": {"type": "json_object"}}, "'response_format'", "json"),
+    ({"messages": USER, "tools": "f"}, "'tools'", "'f'"),
+    ({"messages": USER, "tool_choice": "perhaps"}, "'tool_choice'", "perhaps"),
+    ({"messages": USER, "response_format": {"type": "xml"}}, "'response_format.type'", "xml"),
     ({"messages": USER, "top_logprobs": 3}, "'top_logprobs'", "3"),
     ({"messages": USER, "logprobs": 3}, "'logprobs'", "3"),
     ({"messages": USER, "chat_template_kwargs": 1}, "'chat_template_kwargs'", "1"),
     ({"messages": USER, "chat_template_kwargs": {"enable_thinking": "a"}}, "thinking", "'a'"),
-    ({"messages": USER, "reasoning_format": "deepseek"}, "'reasoning_format'", "deepseek"),
+    ({"messages": USER, "reasoning_format": "loud"}, "'reasoning_format'", "loud"),
 ]
 
 
@@ -167,7 +167,9 @@ def test_prompt_over_the_context(stream: bool) -> None:
     }
 
 
-@pytest.mark.parametrize("path", ["/completion", "/v1/completions", CHAT])
+@pytest.mark.parametrize(
+    "path", ["/completion", "/v1/completions", CHAT, "/v1/responses", "/v1/messages"]
+)
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_engine_refuses(path: str, stream: bool) -> None:
     """Before the first text an error is a response, of a stream too."""
@@ -175,7 +177,8 @@ def test_the_engine_refuses(path: str, stream: bool) -> None:
     def refuse(submit: Submit) -> Output:
         return Output(0, finish="error", error="grammar: expected ')'", status=400)
 
-    body = json.dumps({"prompt": "a", "messages": USER, "stream": stream}).encode()
+    asked = {"prompt": "a"} if "completion" in path else {"input": "a"}
+    body = json.dumps({**asked, "messages": USER, "stream": stream}).encode()
     error = error_of(send(path, body, refuse))
     assert (error["code"], error["message"]) == (400, "grammar: expected ')'")
 

@@ -39,6 +39,7 @@ def test_the_page_is_up_to_date() -> None:
 def test_links_of_the_page_have_their_headings() -> None:
     page = maker().page()
     headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    assert len(set(headings)) == len(headings), "two of the same name"
     links = set(re.findall(r"\]\(#([^)]+)\)", page))
     assert links <= {heading.lower().replace(" ", "-") for heading in headings}
 
@@ -70,12 +71,16 @@ def operations() -> list[Any]:
     ]
 
 
+ALONE = ("openapi", "memory_stream")
+"""One is its own example, the other's events are another's answer."""
+
+
 @pytest.mark.parametrize("operation", operations())
 def test_operations_have_summary_and_example(operation: dict[str, Any]) -> None:
     assert operation["summary"].endswith(".")
-    media = operation["responses"]["200"]["content"].get("application/json", {})
+    media = next(iter(operation["responses"]["200"]["content"].values()))
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    assert "example" in body or "example" in media or operation["operationId"] == "openapi"
+    assert "example" in body or "example" in media or operation["operationId"] in ALONE
 
 
 def test_references_lead_somewhere_and_fields_are_described() -> None:
@@ -102,7 +107,7 @@ def references(value: Any) -> Iterator[str]:
 def test_examples_fit_their_models(endpoint: Endpoint) -> None:
     assert (endpoint.body is None) == (endpoint.example is None)
     if endpoint.body is not None:
-        endpoint.body.model_validate(endpoint.example)
+        TypeAdapter(endpoint.body).validate_python(endpoint.example)
     if endpoint.example_answer is not None:
         TypeAdapter(endpoint.answer).validate_python(endpoint.example_answer)
 
@@ -119,7 +124,7 @@ def test_a_server_with_keys_shows_its_document_to_those_who_have_one() -> None:
 
 def test_the_table_of_errors() -> None:
     shown = re.findall(r"^\| (\d+) \| `(\w+)` \|", ERRORS, re.MULTILINE)
-    assert len(shown) == 8
+    assert len(shown) == 10
     for status, type in shown:
         if type != "exceed_context_size_error":
             assert ApiError("", status=int(status)).type == type

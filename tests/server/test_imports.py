@@ -11,6 +11,7 @@ from pannier.server import (
     branches,
     cells,
     drafts,
+    embedding_scheduler,
     limits,
     lookup,
     messages,
@@ -23,6 +24,8 @@ from pannier.server import (
     running,
     scheduler,
     sequence_pool,
+    slots,
+    turns,
     waiting,
 )
 
@@ -30,6 +33,7 @@ HELPERS = (
     branches,
     cells,
     drafts,
+    embedding_scheduler,
     limits,
     lookup,
     operations,
@@ -41,6 +45,8 @@ HELPERS = (
     running,
     scheduler,
     sequence_pool,
+    turns,
+    slots,
     waiting,
 )
 KNOWN = {module.__name__.rpartition(".")[2] for module in (*HELPERS, messages, sampling)}

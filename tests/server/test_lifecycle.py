@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from multiprocessing import Pipe
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,12 +18,18 @@ from pannier.server.messages import Cancel, Ready, Submit
 
 from .conftest import FakeEngines, Visitor, World, endless, events, serving, steps
 
-PATHS = ["/completion", "/v1/completions", "/v1/chat/completions"]
+PATHS = [
+    "/completion",
+    "/v1/completions",
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/messages",
+]
 
 
 def body(stream: bool, **more: Any) -> dict[str, Any]:
     messages = [{"role": "user", "content": "a"}]
-    return {"prompt": "a", "messages": messages, "stream": stream, **more}
+    return {"prompt": "a", "input": "a", "messages": messages, "stream": stream, **more}
 
 
 async def until_submitted(world: World, n: int) -> None:
@@ -38,6 +45,8 @@ def test_a_client_that_leaves_is_cancelled_within_a_step(path: str, stream: bool
             visitor = Visitor(world.app, path, body(stream))
             await until_submitted(world, 1)
             world.engine.step()
+            while world.engine.n_steps < 1:
+                await asyncio.sleep(0)
             if stream:
                 assert (await visitor.sent.get())["type"] == "http.response.start"
                 assert b"x" in (await visitor.sent.get())["body"]
@@ -138,6 +147,34 @@ def test_closing_ends_running_streams() -> None:
                 await world.client.query("slots")
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("path", "head", "fields"),
+    [
+        ("/v1/chat/completions", b"data: ", ["error"]),
+        ("/v1/responses", b"data: ", ["error"]),
+        ("/v1/messages", b"event: error\ndata: ", ["code", "message", "type"]),
+    ],
+)
+def test_a_stream_that_fails_ends_with_the_error(path: str, head: bytes, fields: list[str]) -> None:
+    async def run() -> bytes:
+        async with serving(endless, hold=True) as world:
+            visitor = Visitor(world.app, path, body(True))
+            await until_submitted(world, 1)
+            world.engine.step()
+            for _ in ("start", "first events"):
+                await visitor.sent.get()
+            await world.client.close()
+            await visitor.task
+            sent = b""
+            while not visitor.sent.empty():
+                sent += (await visitor.sent.get())["body"]
+            return sent
+
+    sent = asyncio.run(run())
+    assert sent.startswith(head)
+    assert list(json.loads(sent.removeprefix(head))) == fields
 
 
 def test_a_long_prompt_does_not_stall_the_loop() -> None:

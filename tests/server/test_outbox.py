@@ -51,6 +51,15 @@ def test_a_whole_request_comes_once():
     assert sent(outbox, 3.0, Output(1, [8])) == [Output(1, [8])]
 
 
+def test_progress_goes_at_once_and_its_request_has_still_to_begin():
+    outbox = Outbox(0.008)
+    assert sent(outbox, 0.0, Output(1, processed=[0])) == [Output(1, processed=[0])]
+    assert sent(outbox, 0.001, Output(1, processed=[5])) == [Output(1, processed=[5])]
+    both = sent(outbox, 0.002, Output(1, processed=[9]), Output(1, [7]))
+    assert both == [Output(1, [7], processed=[9])]
+    assert sent(outbox, 0.003, Output(1, [8])) == []
+
+
 def test_an_error_brings_what_there_was():
     outbox = Outbox()
     outbox.hold(1)

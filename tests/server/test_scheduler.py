@@ -591,6 +591,56 @@ def test_a_sequence_that_could_not_go_back_is_computed_again_without_guesses():
         assert guesses(step(memory, scheduler)[0]) == {1: 0}
 
 
+# ---------------------------------------------------------------- slots
+
+
+def test_a_request_waits_for_its_slot_and_others_overtake_it():
+    memory, scheduler = world()
+    scheduler.submit(request(1, prompt_of(1), 5, slot=1))
+    step(memory, scheduler)
+    scheduler.submit(request(2, prompt_of(2), 3, slot=1))
+    scheduler.submit(request(3, prompt_of(3), 3))
+    step(memory, scheduler)
+    assert {id: running.slot for id, running in scheduler.running.items()} == {1: 1, 3: 3}
+    while 1 in scheduler.running:
+        step(memory, scheduler)
+    step(memory, scheduler)
+    assert scheduler.running[2].slot == 1
+
+
+def test_a_slot_remembers_what_was_computed_there():
+    memory, scheduler = world()
+    _, said = run(memory, scheduler, request(1, prompt_of(1), 4, slot=2))
+    assert scheduler.slots[2].tokens == prompt_of(1) + said[1][:-1]
+    assert list(scheduler.slots[2].requests) == [1]
+
+
+@pytest.mark.parametrize(("keeps", "n_computed"), [(False, 40), (True, 1)])
+def test_prompts_are_kept_before_their_last_token_where_slots_are_saved(keeps, n_computed):
+    memory, scheduler = world(HYBRID, Policy(keep_prompts=keeps))
+    run(memory, scheduler, request(1, prompt_of(1)))
+    computed, _ = run(memory, scheduler, request(2, prompt_of(1)))
+    assert computed == {2: n_computed}
+
+
+def test_progress_is_told_with_every_chunk():
+    memory, scheduler = world()
+    scheduler.submit(request(1, prompt_of(1, 150), 1, progress=True))
+    told = [output.processed for output in run_to_end(memory, scheduler)]
+    assert told == [[64], [128], [150], []]
+
+
+def test_what_is_pinned_goes_last():
+    memory, scheduler = world()
+    for id in (1, 2, 3):
+        run(memory, scheduler, request(id, prompt_of(id), 1))
+    first = scheduler.cache.victim()
+    scheduler.cache.pin(first.seq, 0)
+    assert scheduler.cache.victim() is not first
+    scheduler.cache.unpin(0)
+    assert scheduler.cache.victim() is first
+
+
 # ---------------------------------------------------------------- everything at once
 
 
@@ -635,6 +685,8 @@ class Traffic:
             boundaries=boundaries,
             priority=rng.choice([0, 0, 0, 1]),
             key=rng.choice(["", "a", "b"]),
+            slot=rng.choice([-1, -1, -1, 0, 2]),
+            progress=rng.random() < 0.3,
         )
 
 
@@ -651,7 +703,11 @@ class Storm:
         sizes = CacheSizes(
             1, rng.choice([0, 20]), rng.choice([0, 0, 900]), rng.choice([0, 0, 3000])
         )
-        policy = Policy(max_per_key=rng.choice([0, 2]))
+        policy = Policy(
+            max_per_key=rng.choice([0, 2]),
+            slot_similarity=rng.choice([0, 0.1, 0.9]),
+            keep_prompts=rng.random() < 0.5,
+        )
         self.memory, self.scheduler = world(self.limits, policy, sizes, self.period)
         self.traffic = Traffic(rng, self.limits)
         self.asked, self.said, self.ended = {}, {}, {}
@@ -723,4 +779,4 @@ def test_random_traffic_keeps_every_promise(seed):
         assert storm.said[id] == whole[: len(storm.said[id])]
         if storm.ended[id] in ("length", "eos"):
             assert storm.said[id] == whole
-    assert storm.scheduler.free_slots == list(range(storm.limits.n_slots))
+    assert len(storm.scheduler.slots.idle) == storm.limits.n_slots

@@ -22,9 +22,11 @@ import pytest
 
 from pannier.engine import Engine
 from pannier.errors import ServerError
+from pannier.server.http_settings import HttpSettings
+from pannier.server.listener import Listener
 from pannier.server.messages import Failed, Loading, Ready
 from pannier.server.process import Ending
-from pannier.server.serve import Address, Listener, banner, serve
+from pannier.server.serve import banner, serve
 from pannier.server.state import ServerSettings
 
 from ..conftest import engine_environment
@@ -53,7 +55,7 @@ class Child:
 @contextmanager
 def listening(ending: str = "by SIGKILL") -> Iterator[tuple[Listener, Child, Connection]]:
     ours, theirs = Pipe(duplex=True)
-    with Listener(Address("127.0.0.1", 0)) as listener, ours, theirs:
+    with Listener(HttpSettings(port=0)) as listener, ours, theirs:
         yield listener, Child(ours, Ending(ending, "last\nwords")), theirs
 
 
@@ -125,7 +127,7 @@ def test_a_signal_ends_a_server_that_waits_for_an_engine() -> None:
     async def run() -> None:
         engines = FakeEngines(endless)
         engines.may_load.set()
-        with Listener(Address("127.0.0.1", 0)) as listener:
+        with Listener(HttpSettings(port=0)) as listener:
             visiting = asyncio.create_task(visit(listener.url, engines))
             await serve(engines, FakeVocabulary(), SETTINGS, listener)
             assert (await visiting)["error"]["message"] == "the server is shutting down"
@@ -162,7 +164,7 @@ def test_a_taken_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ServerError, match=rf"127\.0\.0\.1 port {port}.*--port"):
-            Listener(Address("127.0.0.1", port))
+            Listener(HttpSettings(port=port))
 
 
 def test_banner() -> None:

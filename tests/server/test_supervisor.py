@@ -172,7 +172,7 @@ def test_a_silent_engine_is_asked_and_replaced() -> None:
     asyncio.run(run())
 
 
-def test_engines_that_end_in_a_row_stop_the_server(capsys: pytest.CaptureFixture[str]) -> None:
+def test_engines_that_end_in_a_row_stop_the_server(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         async with serving(endless, hold=True) as world:
             world.engines.fail_at_start = "out of memory"
@@ -189,7 +189,7 @@ def test_engines_that_end_in_a_row_stop_the_server(capsys: pytest.CaptureFixture
             assert len(world.engines.started) == MAX_ENDS
 
     asyncio.run(run())
-    said = capsys.readouterr().err
+    said = caplog.text
     assert "the engine ended by SIGKILL; restarting, 1 request replayed" in said
     assert "out of memory; restarting, 0 requests replayed" in said
 

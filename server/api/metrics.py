@@ -1,0 +1,171 @@
+"""`GET /metrics`: llama-server's metrics under its names, and pannier's own.
+
+Source of the names: `to_metrics` in llama.cpp's `tools/server/server-task.cpp`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from ..endpoint import describes
+from ..prometheus import CONTENT_TYPE, Metric, counter, gauge, render
+from ..reasons import NONE
+from ..state import Serving, serving
+from .slots import not_started_with
+
+router = APIRouter()
+
+EXAMPLE = """\
+# HELP llamacpp:prompt_tokens_total Prompt tokens that were computed
+# TYPE llamacpp:prompt_tokens_total counter
+llamacpp:prompt_tokens_total 2113
+# HELP pannier_memory_bytes What the model and its context hold, by device and kind
+# TYPE pannier_memory_bytes gauge
+pannier_memory_bytes{device="CPU",kind="kv"} 1048576
+"""
+KINDS = ("weights", "kv", "recurrent", "compute", "output", "moe_cache")
+
+
+@router.get("/metrics")
+@describes(answer=str, media_type=CONTENT_TYPE, example_answer=EXAMPLE, errors=(501,))
+async def metrics(request: Request) -> Response:
+    """Counters and gauges in Prometheus' text format (with `--metrics`).
+
+    llama-server's under its names, which begin with `llamacpp:`, and pannier's own, which begin
+    with `pannier_`: memory by device and kind, what is kept of prefixes and why prompts were
+    computed again, the queue, requests by client (a digest of the API key), engines that were
+    replaced. Rates are those since somebody asked last. Counters of the engine begin again when it
+    does.
+    """
+    server = serving(request)
+    if not server.settings.metrics_endpoint:
+        raise not_started_with("metrics endpoint", "--metrics")
+    report = await server.client.query("metrics")
+    text = render([*_of_llama_server(report["counters"]), *_own(report, server)])
+    started = {"Process-Start-Time-Unix": str(server.created)}
+    return Response(text, 200, started, CONTENT_TYPE)
+
+
+def _of_llama_server(counts: dict[str, Any]) -> Iterator[Metric]:
+    for name, help, key in COUNTERS:
+        yield counter(f"llamacpp:{name}", help, counts[key])
+    for name, help, key in GAUGES:
+        yield gauge(f"llamacpp:{name}", help, counts[key])
+    busy = counts["n_busy"] / max(counts["n_steps"], 1)
+    yield gauge("llamacpp:n_busy_slots_per_decode", "Requests that ran in a step, on average", busy)
+
+
+COUNTERS = (
+    ("prompt_tokens_total", "Prompt tokens that were computed", "prompt_tokens"),
+    ("prompt_tokens_cached_total", "Prompt tokens that were there", "cached_tokens"),
+    ("prompt_seconds_total", "Seconds of steps that computed prompts", "prompt_seconds"),
+    ("tokens_predicted_total", "Tokens that were sampled", "predicted_tokens"),
+    ("tokens_predicted_seconds_total", "Seconds of answers", "predicted_seconds"),
+    ("n_decode_total", "Steps", "n_steps"),
+    ("n_tokens_max", "Most tokens of a request, prompt and answer", "n_tokens_max"),
+    ("spec_decode_num_draft_tokens_total", "Tokens that were guessed", "n_drafted"),
+    ("spec_decode_num_accepted_tokens_total", "Guesses that came true", "n_draft_accepted"),
+    ("spec_decode_num_drafts_total", "Steps of a request that had guesses", "n_draft_steps"),
+)
+GAUGES = (
+    ("prompt_tokens_seconds", "Prompt tokens per second of late", "prompt_per_second"),
+    ("predicted_tokens_seconds", "Sampled tokens per second of late", "predicted_per_second"),
+    ("requests_processing", "Requests that run", "n_running"),
+    ("requests_deferred", "Requests that wait for a slot", "n_waiting"),
+)
+
+
+def _own(report: dict[str, Any], server: Serving) -> Iterator[Metric]:
+    yield from _memory(report)
+    yield from _prefixes(report)
+    yield from _requests(report["counters"])
+    graphs = report["graphs"]
+    yield counter("pannier_steps_total", "Steps of this engine", graphs["n_steps"])
+    yield counter(
+        "pannier_graphs_reused_total", "Passes on the graph of the one before", graphs["n_reused"]
+    )
+    yield counter(
+        "pannier_engine_restarts_total", "Engines that ended and were replaced",
+        server.client.n_restarts,
+    )  # fmt: skip
+
+
+def _memory(report: dict[str, Any]) -> Iterator[Metric]:
+    rows = report["devices"]
+    yield Metric(
+        "pannier_memory_bytes",
+        "gauge",
+        "What the model and its context hold, by device and kind",
+        tuple(
+            ({"device": row["name"], "kind": kind}, row[f"{kind}_bytes"])
+            for row in rows
+            for kind in KINDS
+        ),
+    )
+    for name in ("total", "free"):
+        values = tuple(({"device": row["name"]}, row[f"{name}_bytes"]) for row in rows)
+        help = f"Memory of a device: {name}"
+        yield Metric(f"pannier_device_{name}_bytes", "gauge", help, values)
+    kv = report["kv"]
+    yield gauge("pannier_kv_cells", "Cells of the KV cache", kv["n_cells"])
+    yield gauge("pannier_kv_cells_used", "Cells in use", kv["n_cells_used"])
+    yield gauge(
+        "pannier_kv_cells_reserved", "Cells that running requests have or may take",
+        kv["n_cells_reserved"],
+    )  # fmt: skip
+
+
+def _prefixes(report: dict[str, Any]) -> Iterator[Metric]:
+    kept, counts = report["prefixes"], report["counters"]
+    places = {"device": "n_on_device", "host": "n_in_host_memory", "disk": "n_on_disk"}
+    yield Metric(
+        "pannier_prefixes_kept",
+        "gauge",
+        "States that are kept for later prompts, by place",
+        tuple(({"place": place}, kept[key]) for place, key in places.items()),
+    )
+    yield gauge("pannier_prefix_host_bytes", "States in host memory", kept["host_bytes"])
+    yield counter(
+        "pannier_prefix_hits_total", "Requests that started from a kept prefix", counts["n_hits"]
+    )
+    yield Metric(
+        "pannier_prompts_total",
+        "counter",
+        "Requests that started, by why tokens of the prompt had to be computed again",
+        tuple(({"reason": reason or "none"}, n) for reason, n in _starts(counts)),
+    )
+
+
+def _starts(counts: dict[str, Any]) -> list[tuple[str, int]]:
+    return sorted({NONE: 0, **counts["starts"]}.items())
+
+
+def _requests(counts: dict[str, Any]) -> Iterator[Metric]:
+    yield gauge("pannier_queue_length", "Requests that wait for a slot", counts["n_waiting"])
+    yield gauge("pannier_queue_limit", "Most that may wait; 0: any number", counts["max_queue"])
+    yield gauge(
+        "pannier_client_limit", "Most requests of one API key at once; 0: any number",
+        counts["max_per_key"],
+    )  # fmt: skip
+    yield counter(
+        "pannier_requests_refused_total", "Requests that found the queue full", counts["n_refused"]
+    )
+    yield counter(
+        "pannier_requests_timed_out_total", "Requests that waited too long", counts["n_timed_out"]
+    )
+    yield Metric(
+        "pannier_requests_ended_total",
+        "counter",
+        "Requests that had a slot or waited for one, by how they ended",
+        tuple(({"finish": finish}, n) for finish, n in sorted(counts["ends"].items())),
+    )
+    for state in ("running", "waiting"):
+        yield Metric(
+            f"pannier_client_requests_{state}",
+            "gauge",
+            f"Requests by client (a digest of its API key; empty: none): {state}",
+            tuple(({"client": row["client"]}, row[f"n_{state}"]) for row in counts["clients"]),
+        )

@@ -1,0 +1,1 @@
+"""The flags of `pannier serve`: llama-server's, and those that it lacks, as data."""
