@@ -108,7 +108,6 @@ def test_wrong_wishes(cpu_engine, tmp_path):
     cases = {
         (model, "--vram", "1G"): "--vram names 1 devices; there are 0",
         (model, "-dev", "GPU9"): "no device 'GPU9' to plan for",
-        (model, "-np", "300"): "n_seq_max is",
         (large, "-c", str(1 << 23)): "CPU has to hold",
     }
     for arguments, message in cases.items():
