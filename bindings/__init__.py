@@ -4,6 +4,7 @@ from .adapter import Adapter
 from .batch import Batch, Sampled, StepResult
 from .chat import ChatPrompt
 from .context import Context
+from .context_plan import ContextPlan
 from .device import Device, devices
 from .errors import (
     ArgumentError,
@@ -18,10 +19,11 @@ from .errors import (
     LoadCancelled,
     ModelError,
     PannierError,
+    PlanError,
     RequestError,
     ServerError,
 )
-from .memory import MemoryReport, MemoryRow, SequenceMemory
+from .memory import MemoryReport, MemoryRow, SequenceMemory, TensorRow
 from .model import Model
 from .sampling import SamplingParams
 from .sequence import Sequence
@@ -36,6 +38,7 @@ __all__ = [
     "ClosedError",
     "Context",
     "ContextError",
+    "ContextPlan",
     "ConvertError",
     "DecodeError",
     "Device",
@@ -47,6 +50,7 @@ __all__ = [
     "Model",
     "ModelError",
     "PannierError",
+    "PlanError",
     "RequestError",
     "Sampled",
     "SamplingParams",
@@ -54,5 +58,6 @@ __all__ = [
     "SequenceMemory",
     "ServerError",
     "StepResult",
+    "TensorRow",
     "devices",
 ]

@@ -125,6 +125,17 @@ class model_info(Struct):
     ]
 
 
+class tensor_row(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("name", c.c_char_p),
+        ("device", c.c_char_p),
+        ("buffer_type", c.c_char_p),
+        ("is_host", c.c_int32),
+        ("bytes", c.c_uint64),
+    ]
+
+
 class thread_params(Struct):
     _fields_ = [
         ("size", c.c_size_t),
@@ -369,6 +380,7 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     ("model_free", None, [_HANDLE]),
     ("model_get_info", c.c_int, [_HANDLE, c.POINTER(model_info)]),
     ("model_description", c.c_int, [_HANDLE, _OUT_TEXT]),
+    ("model_tensors", c.c_int, [_HANDLE, c.POINTER(tensor_row), int32_arg, _I32P]),
     ("model_metadata", c.c_int, [_HANDLE, _OUT_TEXT]),
     ("model_add_adapter", c.c_int, [_HANDLE, c.c_char_p, _I32P]),
     (
@@ -416,6 +428,14 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     ("sampler_clear", c.c_int, [_HANDLE, int32_arg]),
     ("sampler_end_reasoning", c.c_int, [_HANDLE, int32_arg, _I32P]),
     ("context_memory", c.c_int, [_HANDLE, c.POINTER(memory_row), int32_arg, _I32P]),
+    (
+        "context_plan",
+        c.c_int,
+        [
+            *(_HANDLE, c.POINTER(context_params), c.POINTER(context_info)),
+            *(c.POINTER(memory_row), int32_arg, _I32P),
+        ],
+    ),
     ("allocations", c.c_int, [c.POINTER(memory_row), int32_arg, _I32P]),
     (
         "quant_choose",
@@ -583,6 +603,11 @@ def float32_pointer(address: int) -> Any:
 def memory_rows_of(n: int) -> Any:
     """A C array of n memory rows that know their size."""
     return (memory_row * n)(*(memory_row() for _ in range(n)))
+
+
+def tensor_rows_of(n: int) -> Any:
+    """A C array of n tensor rows that know their size."""
+    return (tensor_row * n)(*(tensor_row() for _ in range(n)))
 
 
 def quant_tensors_of(rows: Sequence[quant_tensor]) -> Any:

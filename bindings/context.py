@@ -13,23 +13,18 @@ import numpy.typing as npt
 from . import _ffi
 from .batch import Batch, StepResult
 from .buffers import StepBuffers
-from .cores import physical_cores
-from .cpu_threads import CpuThreads
+from .context_params import native_context_params
 from .embedding import POOLING, Rows, embed, normalized
 from .errors import ArgumentError, ClosedError
-from .memory import KINDS, MemoryReport, MemoryRow
+from .memory import MemoryReport
+from .native_rows import as_memory_row, memory_rows
 from .owner import Owner
-from .rope import Rope
 from .sampler import native_sampler
 from .sampling import SamplingParams
 from .sequence import Sequence
 
 if TYPE_CHECKING:
     from .model import Model
-
-FLASH_ATTN = {"auto": -1, "off": 0, "on": 1}
-MAX_ROWS = 256
-UINT32_MAX = 2**32 - 1
 
 
 class Context(Owner):
@@ -70,64 +65,8 @@ class Context(Owner):
         ArgumentError: a value outside its range.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        *,
-        n_ctx: int = 0,
-        n_parallel: int = 1,
-        n_batch: int = 2048,
-        n_ubatch: int = 512,
-        n_threads: int = 0,
-        n_threads_batch: int = 0,
-        type_k: str = "f16",
-        type_v: str = "f16",
-        flash_attn: str = "auto",
-        kv_unified: bool = True,
-        swa_full: bool = False,
-        n_rs_seq: int = 0,
-        n_outputs_max: int = 0,
-        embeddings: bool = False,
-        pooling: str = "auto",
-        offload_kqv: bool = True,
-        op_offload: bool = True,
-        moe_cache_bytes: int = 0,
-        rope: Rope | None = None,
-        threads: CpuThreads | None = None,
-        threads_batch: CpuThreads | None = None,
-    ) -> None:
-        if pooling not in POOLING:
-            raise ArgumentError(f"pooling is {pooling!r}; it must be one of {', '.join(POOLING)}")
-        if flash_attn not in FLASH_ATTN:
-            raise ArgumentError(f"flash_attn is {flash_attn!r}; it must be auto, on or off")
-        n_threads = n_threads or physical_cores()
-        sizes = {
-            "n_ctx": n_ctx,
-            "n_batch": n_batch,
-            "n_ubatch": min(n_ubatch, n_batch),
-            "n_seq_max": n_parallel,
-            "n_rs_seq": n_rs_seq,
-            "n_outputs_max": n_outputs_max or n_parallel,
-            "n_threads": n_threads,
-            "n_threads_batch": n_threads_batch or n_threads,
-        }
-        for name, value in sizes.items():
-            if not 0 <= value <= UINT32_MAX:
-                raise ArgumentError(f"{name} is {value}; it must be 0 to {UINT32_MAX}")
-        params = _ffi.context_params(
-            **sizes,
-            type_k=type_k.encode(),
-            type_v=type_v.encode(),
-            flash_attn=FLASH_ATTN[flash_attn],
-            offload_kqv=offload_kqv,
-            op_offload=op_offload,
-            swa_full=swa_full,
-            kv_unified=kv_unified,
-            embeddings=embeddings,
-            pooling=POOLING[pooling],
-            moe_cache_bytes=moe_cache_bytes,
-        )
-        keep_alive = _set_parts(params, rope, threads, threads_batch)
+    def __init__(self, model: Model, **options: Any) -> None:
+        params, keep_alive = native_context_params(**options)
         self.model = model
         self._lib = _ffi.library()
         self._lock = threading.RLock()
@@ -370,12 +309,12 @@ class Context(Owner):
     def memory(self) -> MemoryReport:
         """What this context and its model hold now, measured by the engine."""
         with self._lock:
-            rows = self._rows(self._lib.context_memory, self.handle)
-            allocated = self._rows(self._lib.allocations) if self._has_record() else []
+            rows = memory_rows(self._lib.context_memory, self.handle)
+            allocated = memory_rows(self._lib.allocations) if self._has_record() else []
             n_sequences = self.n_parallel if self.has_memory else 0
             sequences = tuple(self.sequence(i).memory() for i in range(n_sequences))
         return MemoryReport(
-            rows=tuple(_memory_row(row) for row in rows),
+            rows=tuple(as_memory_row(row) for row in rows),
             sequences=sequences,
             allocated=tuple((row.buffer_type.decode(), row.bytes) for row in allocated),
         )
@@ -383,37 +322,3 @@ class Context(Owner):
     def _has_record(self) -> bool:
         count = _ffi.int32()
         return not self._lib.allocations(None, 0, _ffi.byref(count))
-
-    def _rows(self, function: Any, *args: Any) -> list[_ffi.memory_row]:
-        array = _ffi.memory_rows_of(MAX_ROWS)
-        count = _ffi.int32()
-        self._lib.check(function(*args, array, MAX_ROWS, _ffi.byref(count)))
-        return list(array[: count.value])
-
-
-def _set_parts(
-    params: _ffi.context_params,
-    rope: Rope | None,
-    threads: CpuThreads | None,
-    threads_batch: CpuThreads | None,
-) -> list[_ffi.Struct]:
-    """Returns what has to live until the context is created."""
-    parts: list[_ffi.Struct] = []
-    if rope is not None:
-        parts.append(native_rope := rope.native())
-        params.rope = _ffi.pointer(native_rope)
-    if threads is not None:
-        one, batch = threads.native(), (threads_batch or threads).native()
-        params.threads, params.threads_batch = _ffi.pointer(one), _ffi.pointer(batch)
-        parts += [one, batch]
-    return parts
-
-
-def _memory_row(row: _ffi.memory_row) -> MemoryRow:
-    return MemoryRow(
-        device=row.device.decode(),
-        buffer_type=row.buffer_type.decode(),
-        is_host=bool(row.is_host),
-        kind=KINDS[row.kind],
-        bytes=row.bytes,
-    )

@@ -16,6 +16,7 @@ PannierError
 ├── ChatError              the chat template refused the messages
 ├── ClosedError            use of a model or context after close()
 ├── ConvertError           the checkpoint cannot be converted
+├── PlanError              what is asked for does not fit
 ├── RequestError           a request that can never run as asked
 └── ServerError            the engine behind the server is not there
 """
@@ -85,6 +86,10 @@ class ClosedError(PannierError):
 
 class ConvertError(PannierError):
     """The checkpoint cannot be converted."""
+
+
+class PlanError(PannierError):
+    """What is asked for does not fit; the message says by how much, and what would."""
 
 
 class RequestError(PannierError):

@@ -23,6 +23,18 @@ class MemoryRow:
 
 
 @dataclass(frozen=True)
+class TensorRow:
+    """Where one tensor of a model is, or would be."""
+
+    name: str
+    device: str
+    """"CPU" for buffers in system memory."""
+    buffer_type: str
+    is_host: bool
+    bytes: int
+
+
+@dataclass(frozen=True)
 class SequenceMemory:
     """What one sequence holds. Bytes of a shared cell count in full for each of its holders."""
 

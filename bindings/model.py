@@ -15,12 +15,16 @@ from . import _ffi
 from .adapter import Adapter
 from .chat import ChatFacts, ChatParser, ChatPrompt
 from .context import Context
+from .context_params import native_context_params
+from .context_plan import ContextPlan, plan_context
 from .errors import ArgumentError, ClosedError, LoadCancelled
 from .fim import FimTokens
 from .load_placement import expert_rows
+from .memory import TensorRow
 from .modelfile import open_model_file
 from .modelfile.adapter import open_adapter_file
 from .modelfile.overrides import Row
+from .native_rows import tensor_rows
 from .owner import Owner
 from .placement import Override
 
@@ -62,7 +66,8 @@ class Model(Owner):
         load_mode: "auto", "mmap", "mlock", "mmap+mlock", "direct-io" or "none".
         vocab_only: load no weights: tokenizer, metadata and template only.
         no_alloc: check the file against its architecture (every tensor's name
-            and shape) and read no weight; no context can be made.
+            and shape), allocate nothing and read no weight; `plan` says what a
+            context would hold, and none can be made.
         check_tensors: look for NaN and other invalid values in the weights.
         progress: called with the fraction loaded, 0 to 1; returning False, or
             raising, cancels the load.
@@ -172,6 +177,20 @@ class Model(Owner):
         context = Context(self, **options)
         self._contexts.add(context)
         return context
+
+    def plan(self, **options: Any) -> ContextPlan:
+        """What a context with these options, those of `Context`, would be and hold.
+
+        Nothing is allocated. Raises ContextError unless the model was loaded with `no_alloc`, or
+        where llama.cpp cannot create the context, and ArgumentError for a value outside its range.
+        """
+        params, _keep_alive = native_context_params(**options)
+        return plan_context(self.handle, params)
+
+    @cached_property
+    def tensors(self) -> tuple[TensorRow, ...]:
+        """Where every tensor is, or would be. One that is used twice can be there twice."""
+        return tensor_rows(self.handle)
 
     # ------------------------------------------------------------ facts
 

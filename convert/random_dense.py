@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .random_gguf import RandomSpec, Shapes
+from .random_gguf import Number, RandomSpec, Shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Qwen3Spec(RandomSpec):
             "ffn_down.weight": (self.n_embd, self.n_ff),
         }
 
-    def numbers(self) -> Mapping[str, int | float]:
+    def numbers(self) -> Mapping[str, Number]:
         """Feed-forward and rope."""
         return {"feed_forward_length": self.n_ff, "rope.freq_base": 1e6}
 
@@ -52,6 +52,6 @@ class Gemma3Spec(Qwen3Spec):
         post = {"post_attention_norm.weight": norm, "post_ffw_norm.weight": norm}
         return {**super().layer(index), **post}
 
-    def numbers(self) -> Mapping[str, int | float]:
+    def numbers(self) -> Mapping[str, Number]:
         """Qwen3's, and the window."""
         return {**super().numbers(), "attention.sliding_window": self.n_swa}

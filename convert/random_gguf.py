@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Union
 
 import gguf
 import numpy as np
@@ -28,16 +28,21 @@ _FILE_TYPES = {
     "F32": gguf.LlamaFileType.ALL_F32,
     "F16": gguf.LlamaFileType.MOSTLY_F16,
     "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+    "Q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
 }
 Weights = NDArray[np.float32]
 
-_KEPT_F32 = ("_norm.weight", ".bias", "ssm_a", "conv1d.weight", "gate_inp.weight", "shexp.weight")
+_KEPT_F32 = (
+    *("_norm.weight", ".bias", "ssm_a", "ssm_d", "conv1d.weight", "gate_inp.weight"),
+    *("conv1d_q.weight", "conv1d_k.weight", "conv1d_v.weight"),
+)
 _STEADY = 2.0
 """Value of hidden channel 0, which embeddings set and no layer touches: a bias for the logits."""
 _GAIN = {"ffn_gate_inp": 2.0, "ssm_ba": 1.0}
 
 
 Shapes = Mapping[str, tuple[int, ...]]
+Number = Union[bool, int, float, "list[int]"]
 _ADDS_TO_HIDDEN = ("attn_output", "ssm_out", "ffn_down", "ffn_down_exps", "ffn_down_shexp")
 _NORMS_OF_HIDDEN = ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
 
@@ -58,7 +63,9 @@ class RandomSpec(ABC):
     tied: bool = False
     """Whether the output matrix is the embedding matrix."""
     type: str = "F16"
-    """Type of the weight matrices: F32, F16 or Q8_0."""
+    """Type of the weight matrices: F32, F16, Q8_0 or Q4_0."""
+    shared_in_f32: bool = True
+    """Whether shared experts are in F32, as in the models of the benches."""
     n_ctx_train: int = 32768
     seed: int = 1
 
@@ -72,7 +79,7 @@ class RandomSpec(ABC):
         """Name and shape of every tensor of a layer; the last dimension is a row, as in numpy."""
 
     @abstractmethod
-    def numbers(self) -> Mapping[str, int | float]:
+    def numbers(self) -> Mapping[str, Number]:
         """The metadata that only this architecture has."""
 
 
@@ -98,7 +105,7 @@ class Qwen3NextSpec(RandomSpec):
         mixer = linear_attention(self) if self.is_recurrent(index) else full_attention(self)
         return mixer | experts(self)
 
-    def numbers(self) -> Mapping[str, int | float]:
+    def numbers(self) -> Mapping[str, Number]:
         """Experts, and the gated delta net's sizes."""
         return {
             "feed_forward_length": self.n_ff_exp,
@@ -123,24 +130,44 @@ def write_random(path: Path, spec: RandomSpec) -> Path:
     Written beside and renamed; tensors are made one at a time.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    writer = gguf.GGUFWriter(part, spec.architecture)
+    writer = begin(part, spec)
     try:
-        add_metadata(writer, spec)
-        types = {name: type_of(name, shape, spec) for name, shape in tensors(spec)}
         for name, shape in tensors(spec):
-            n_bytes = prod(byte_shape(shape, types[name]))
-            writer.add_tensor_info(name, shape, np.dtype(np.float32), n_bytes, types[name])
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        for name, shape in tensors(spec):
-            writer.write_tensor_data(gguf.quantize(draw(name, shape, spec), types[name]))
+            type = type_of(name, shape, spec)
+            writer.write_tensor_data(gguf.quantize(draw(name, shape, spec), type))
         writer.close()
         part.replace(path)
     finally:
         writer.close()
         part.unlink(missing_ok=True)
     return path
+
+
+def write_header(path: Path, spec: RandomSpec) -> Path:
+    """Write the model less its weights, a file as long as it would be with them."""
+    writer = begin(path, spec)
+    writer.close()
+    n_bytes = 0
+    for name, shape in tensors(spec):
+        size = prod(byte_shape(shape, type_of(name, shape, spec)))
+        n_bytes += gguf.GGUFWriter.ggml_pad(size, writer.data_alignment)
+    begins = gguf.GGUFWriter.ggml_pad(path.stat().st_size, writer.data_alignment)
+    os.truncate(path, begins + n_bytes)
+    return path
+
+
+def begin(path: Path, spec: RandomSpec) -> Any:
+    """Write what comes before the weights."""
+    writer = gguf.GGUFWriter(path, spec.architecture)
+    add_metadata(writer, spec)
+    for name, shape in tensors(spec):
+        type = type_of(name, shape, spec)
+        n_bytes = prod(byte_shape(shape, type))
+        writer.add_tensor_info(name, shape, np.dtype(np.float32), n_bytes, type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    return writer
 
 
 def byte_shape(shape: tuple[int, ...], type: gguf.GGMLQuantizationType) -> tuple[int, ...]:
@@ -151,7 +178,8 @@ def byte_shape(shape: tuple[int, ...], type: gguf.GGMLQuantizationType) -> tuple
 
 def type_of(name: str, shape: tuple[int, ...], spec: RandomSpec) -> gguf.GGMLQuantizationType:
     """Matrices in the spec's type, vectors and what llama.cpp keeps in F32 in F32."""
-    matrix = len(shape) >= 2 and not name.endswith(_KEPT_F32)
+    kept = (*_KEPT_F32, "shexp.weight") if spec.shared_in_f32 else _KEPT_F32
+    matrix = len(shape) >= 2 and not name.endswith(kept)
     return gguf.GGMLQuantizationType[spec.type if matrix else "F32"]
 
 
@@ -161,7 +189,7 @@ def add_metadata(writer: Any, spec: RandomSpec) -> None:
     writer.add_name(spec.name)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_file_type(_FILE_TYPES[spec.type])
-    numbers: dict[str, int | float] = {
+    numbers: dict[str, Number] = {
         "block_count": spec.n_layer,
         "context_length": spec.n_ctx_train,
         "embedding_length": spec.n_embd,
@@ -173,7 +201,8 @@ def add_metadata(writer: Any, spec: RandomSpec) -> None:
         **spec.numbers(),
     }
     for key, value in numbers.items():
-        add = writer.add_uint32 if isinstance(value, int) else writer.add_float32
+        adds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
+        add = adds.get(type(value), writer.add_array)
         add(f"{spec.architecture}.{key}", value)
     spec.vocabulary.add_to(writer)
 

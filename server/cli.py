@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import gc
+import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError
@@ -45,8 +47,23 @@ def execute(args: argparse.Namespace) -> int:
         warn(settings, http)
         engine = find_or_build(given.get("start.backend"))
         config = engine_config(given, settings.model_path, str(engine.directory))
+        if given.get("start.vram"):
+            config = planned(config, given)
         run(config, settings, engine, listener)
     return 0
+
+
+def planned(config: EngineConfig, given: Given) -> EngineConfig:
+    """The configuration with what a plan chooses for --vram. Raises `PlanError`."""
+    from ..engine.progress import say
+    from ..planner.arguments import flags_between
+    from ..planner.child import ask, question_of
+
+    plan = ask(question_of(config, given))
+    arguments = shlex.join(flags_between(config, plan.config))
+    say("; ".join([f"planned {arguments or 'what was asked for'}", *plan.given_up]))
+    limits = tuple((budget.device, budget.usable_bytes) for budget in plan.wish.devices)
+    return replace(plan.config, memory_limits=limits)
 
 
 def run(

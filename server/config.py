@@ -34,6 +34,8 @@ class EngineConfig:
     cache_type_v: str = "f16"
     flash_attn: str = "auto"
     kv_unified: bool = True
+    memory_limits: tuple[tuple[str, int], ...] = ()
+    """Rows of (device, most bytes of buffers there); what takes more does not start."""
     n_prefixes: int = -1
     """Sequences beside those of the slots, for prefixes; -1: as many as cost little."""
     cache_ram_mib: int = 2048

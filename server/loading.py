@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..batch import Batch
 from ..context import Context
 from ..cpu_threads import CpuThreads, set_numa
+from ..errors import ContextError
 from ..model import Model, Progress
 from ..modelfile import open_model_file
 from ..modelfile.costs import client_costs
@@ -22,54 +25,75 @@ def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
     """The configuration's model, placed as it says. Raises `ModelError`."""
     if config.numa:
         set_numa(config.numa)
-    return Model(
-        config.model,
-        n_gpu_layers=config.n_gpu_layers,
-        devices=config.devices,
-        experts=config.experts,
-        n_cpu_moe=config.n_cpu_moe,
-        tensor_overrides=config.tensor_overrides,
-        load_mode=config.load_mode,
-        lazy_mode=config.lazy_mode,
-        check_tensors=config.check_tensors,
-        repack=config.repack,
-        no_host=config.no_host,
-        split_mode=config.split_mode,
-        tensor_split=config.tensor_split,
-        main_gpu=config.main_gpu,
-        kv_overrides=config.kv_overrides,
-        progress=progress,
-    )
+    return Model(**model_options(config), check_tensors=config.check_tensors, progress=progress)
 
 
 def make_context(model: Model, config: EngineConfig) -> Context:
     """The context of a configuration over its model. Raises `ContextError`."""
-    n_sequences = config.n_parallel + n_prefixes(config, model.n_ctx_train)
-    threads, threads_batch = threads_of(config)
-    context = model.context(
-        n_ctx=config.n_ctx,
-        n_parallel=n_sequences,
-        n_batch=max(config.n_batch, n_sequences),
-        n_ubatch=config.n_ubatch,
-        n_threads=config.n_threads,
-        n_threads_batch=config.n_threads_batch,
-        type_k=config.cache_type_k,
-        type_v=config.cache_type_v,
-        flash_attn=config.flash_attn,
-        kv_unified=config.kv_unified,
-        swa_full=config.swa_full,
-        n_rs_seq=config.n_draft,
-        n_outputs_max=max(n_sequences, config.n_parallel * (1 + config.n_draft)),
-        moe_cache_bytes=config.moe_cache_mib * 2**20,
-        offload_kqv=config.offload_kqv,
-        op_offload=config.op_offload,
-        rope=rope_of(config),
-        threads=threads,
-        threads_batch=threads_batch,
-    )
+    context = model.context(**context_options(config, model.n_ctx_train))
+    check_limits(context, config)
     if config.warmup:
         warm_up(context)
     return context
+
+
+def model_options(config: EngineConfig) -> dict[str, Any]:
+    """`Model`'s, as far as they say where weights go."""
+    return {
+        "path": config.model,
+        "n_gpu_layers": config.n_gpu_layers,
+        "devices": config.devices,
+        "experts": config.experts,
+        "n_cpu_moe": config.n_cpu_moe,
+        "tensor_overrides": config.tensor_overrides,
+        "load_mode": config.load_mode,
+        "lazy_mode": config.lazy_mode,
+        "repack": config.repack,
+        "no_host": config.no_host,
+        "split_mode": config.split_mode,
+        "tensor_split": config.tensor_split,
+        "main_gpu": config.main_gpu,
+        "kv_overrides": config.kv_overrides,
+    }
+
+
+def context_options(config: EngineConfig, n_ctx_train: int) -> dict[str, Any]:
+    """`Context`'s, by a configuration."""
+    n_sequences = config.n_parallel + n_prefixes(config, n_ctx_train)
+    threads, threads_batch = threads_of(config)
+    return {
+        "n_ctx": config.n_ctx,
+        "n_parallel": n_sequences,
+        "n_batch": max(config.n_batch, n_sequences),
+        "n_ubatch": config.n_ubatch,
+        "n_threads": config.n_threads,
+        "n_threads_batch": config.n_threads_batch,
+        "type_k": config.cache_type_k,
+        "type_v": config.cache_type_v,
+        "flash_attn": config.flash_attn,
+        "kv_unified": config.kv_unified,
+        "swa_full": config.swa_full,
+        "n_rs_seq": config.n_draft,
+        "n_outputs_max": max(n_sequences, config.n_parallel * (1 + config.n_draft)),
+        "moe_cache_bytes": config.moe_cache_mib * 2**20,
+        "offload_kqv": config.offload_kqv,
+        "op_offload": config.op_offload,
+        "rope": rope_of(config),
+        "threads": threads,
+        "threads_batch": threads_batch,
+    }
+
+
+def check_limits(context: Context, config: EngineConfig) -> None:
+    """Hold what was allocated against the limits of a plan. Raises `ContextError`."""
+    rows = context.memory().rows if config.memory_limits else ()
+    for device, limit in config.memory_limits:
+        used = sum(row.bytes for row in rows if row.device == device)
+        if used > limit:
+            raise ContextError(
+                f"the buffers on {device} take {used} bytes, {used - limit} more than --vram "
+                "leaves for them: please report this with the output of `pannier plan`"
+            )
 
 
 def warm_up(context: Context) -> None:

@@ -15,6 +15,7 @@ import pytest
 import pannier
 from pannier import errors
 from pannier.cli import make_parser
+from pannier.context_params import native_context_params
 from pannier.engine import Engine
 
 from .conftest import run_python
@@ -75,7 +76,7 @@ def test_what_the_python_page_names_is_there() -> None:
 
 def test_signatures_on_the_python_page() -> None:
     page = read("docs/python.md")
-    for caller, thing in (("Model", pannier.Model), ("model.context", pannier.Context)):
+    for caller, thing in (("Model", pannier.Model), ("model.context", native_context_params)):
         match = re.search(rf"`{re.escape(caller)}\((.*?)\)`", page)
         assert match, f"docs/python.md shows no call of {caller}"
         shown = [name for name in match[1].split(", ") if name != "*"]

@@ -176,9 +176,6 @@ int32_t n_embd_out(const pannier_context & ctx) {
 
 std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_context_params & params) {
     check_params(params);
-    if (!model.has_weights) {
-        fail(PANNIER_ERROR_CONTEXT, "the model was loaded without its weights: load it whole");
-    }
     if (params.embeddings != 0) {
         check_embeds(model, params);
     }
@@ -215,6 +212,32 @@ std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_con
     return ctx;
 }
 
+pannier_context_info context_info(const pannier_context & ctx) {
+    const memory_parts   parts(ctx.memory());
+    pannier_context_info info{};
+    info.size                = sizeof(info);
+    info.n_ctx               = llama_n_ctx(ctx.ctx);
+    info.n_ctx_seq           = llama_n_ctx_seq(ctx.ctx);
+    info.n_batch             = llama_n_batch(ctx.ctx);
+    info.n_ubatch            = llama_n_ubatch(ctx.ctx);
+    info.n_seq_max           = ctx.n_seq_max;
+    info.n_rs_seq            = llama_n_rs_seq(ctx.ctx);
+    info.n_outputs_max       = ctx.n_outputs_max;
+    info.kv_unified          = ctx.kv_unified ? 1 : 0;
+    info.pooling             = llama_pooling_type(ctx.ctx);
+    info.n_embd_out          = ctx.n_embd_out;
+    info.n_embed_max         = ctx.n_embed_max();
+    info.has_memory          = ctx.memory() != nullptr ? 1 : 0;
+    info.has_kv              = parts.has_kv() ? 1 : 0;
+    info.has_recurrent       = parts.recurrent != nullptr ? 1 : 0;
+    info.kv_cell_bytes       = parts.kv_cell_bytes();
+    info.recurrent_seq_bytes = parts.recurrent_seq_bytes();
+    info.window_seq_bytes    = parts.window_cell_bytes() * ctx.model->model->hparams.n_swa;
+    info.can_cut             = parts.known && parts.recurrent == nullptr && parts.caches.size() == 1 ? 1 : 0;
+    info.n_draft_max         = ctx.n_draft_max();
+    return info;
+}
+
 } // namespace
 
 void check_seq_id(const pannier_context & ctx, int32_t seq_id) {
@@ -245,7 +268,25 @@ int pannier_context_create(pannier_model * model, const pannier_context_params *
         not_null(model, "model");
         check_size(params, "pannier_context_params");
         not_null(out, "out") = nullptr;
-        *out                 = create(*model, *params).release();
+        if (!model->has_weights) {
+            fail(PANNIER_ERROR_CONTEXT, "the model was loaded without its weights: load it whole");
+        }
+        *out = create(*model, *params).release();
+    });
+}
+
+int pannier_context_plan(pannier_model * model, const pannier_context_params * params, pannier_context_info * info,
+                         pannier_memory_row * rows, int32_t capacity, int32_t * n_rows) {
+    return guard([&] {
+        not_null(model, "model");
+        check_size(params, "pannier_context_params");
+        check_size(info, "pannier_context_info");
+        if (!model->can_plan) {
+            fail(PANNIER_ERROR_CONTEXT, "a plan needs a model loaded with no_alloc, and an engine with patches");
+        }
+        const auto ctx = create(*model, *params);
+        *info          = context_info(*ctx);
+        write_rows(memory_rows(*ctx), rows, capacity, n_rows);
     });
 }
 
@@ -257,26 +298,7 @@ int pannier_context_get_info(const pannier_context * ctx, pannier_context_info *
     return guard([&] {
         not_null(ctx, "ctx");
         check_size(out, "pannier_context_info");
-        const memory_parts parts(ctx->memory());
-        out->n_ctx               = llama_n_ctx(ctx->ctx);
-        out->n_ctx_seq           = llama_n_ctx_seq(ctx->ctx);
-        out->n_batch             = llama_n_batch(ctx->ctx);
-        out->n_ubatch            = llama_n_ubatch(ctx->ctx);
-        out->n_seq_max           = ctx->n_seq_max;
-        out->n_rs_seq            = llama_n_rs_seq(ctx->ctx);
-        out->n_outputs_max       = ctx->n_outputs_max;
-        out->kv_unified          = ctx->kv_unified ? 1 : 0;
-        out->pooling             = llama_pooling_type(ctx->ctx);
-        out->n_embd_out          = ctx->n_embd_out;
-        out->n_embed_max         = ctx->n_embed_max();
-        out->has_memory          = ctx->memory() != nullptr ? 1 : 0;
-        out->has_kv              = parts.has_kv() ? 1 : 0;
-        out->has_recurrent       = parts.recurrent != nullptr ? 1 : 0;
-        out->kv_cell_bytes       = parts.kv_cell_bytes();
-        out->recurrent_seq_bytes = parts.recurrent_seq_bytes();
-        out->window_seq_bytes    = parts.window_cell_bytes() * ctx->model->model->hparams.n_swa;
-        out->can_cut             = parts.known && parts.recurrent == nullptr && parts.caches.size() == 1 ? 1 : 0;
-        out->n_draft_max         = ctx->n_draft_max();
+        *out = context_info(*ctx);
     });
 }
 

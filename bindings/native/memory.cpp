@@ -12,12 +12,25 @@
 namespace pannier {
 namespace {
 
+// What a host buffer has beyond what was asked for: Vulkan's pinned memory has 32 bytes more.
+uint64_t padding(ggml_backend_buffer_type_t type) {
+    ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(type, 1);
+    if (buffer == nullptr) {
+        return 0;
+    }
+    const uint64_t bytes = ggml_backend_buffer_get_size(buffer) - 1;
+    ggml_backend_buffer_free(buffer);
+    return bytes;
+}
+
 struct ledger {
-    std::vector<pannier_memory_row> rows;
+    bool                            planned; // nothing was allocated: sizes are what would be asked for
+    std::vector<pannier_memory_row> rows = {};
 
     void add(ggml_backend_buffer_type_t type, int32_t kind, uint64_t bytes) {
         if (bytes > 0) {
             rows.push_back(memory_row(type, kind, bytes));
+            rows.back().bytes += planned && rows.back().is_host ? padding(type) : 0;
         }
     }
 
@@ -29,7 +42,7 @@ struct ledger {
 };
 
 ledger context_ledger(const pannier_context & ctx) {
-    ledger             result;
+    ledger             result{ ctx.model->can_plan };
     const memory_parts parts(ctx.memory());
     for (const auto & [type, bytes] : llama_get_memory_breakdown(ctx.ctx)) {
         result.add(type, PANNIER_MEMORY_WEIGHTS, bytes.model);
@@ -45,6 +58,10 @@ ledger context_ledger(const pannier_context & ctx) {
 }
 
 } // namespace
+
+std::vector<pannier_memory_row> memory_rows(const pannier_context & ctx) {
+    return context_ledger(ctx).rows;
+}
 
 pannier_memory_row memory_row(ggml_backend_buffer_type_t type, int32_t kind, uint64_t bytes) {
     ggml_backend_dev_t device = ggml_backend_buft_get_device(type);
@@ -73,5 +90,5 @@ using namespace pannier;
 
 int pannier_context_memory(const pannier_context * ctx, pannier_memory_row * rows, int32_t capacity,
                            int32_t * n_rows) {
-    return guard([&] { write_rows(context_ledger(not_null(ctx, "ctx")).rows, rows, capacity, n_rows); });
+    return guard([&] { write_rows(memory_rows(not_null(ctx, "ctx")), rows, capacity, n_rows); });
 }

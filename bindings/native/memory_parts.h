@@ -44,6 +44,8 @@ struct memory_parts {
 uint64_t cell_bytes(const llama_kv_cache & cache);
 uint64_t sum(const bytes_by_buffer_type & rows);
 
+// What a context and its model hold.
+std::vector<pannier_memory_row> memory_rows(const pannier_context & ctx);
 pannier_memory_row memory_row(ggml_backend_buffer_type_t type, int32_t kind, uint64_t bytes);
 // At most `capacity` of them; `n_rows` is how many there are.
 void write_rows(const std::vector<pannier_memory_row> & from, pannier_memory_row * rows, int32_t capacity,

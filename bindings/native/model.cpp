@@ -1,9 +1,16 @@
 // Loading a model, its facts, its vocabulary.
+#include "memory_parts.h"
 #include "objects.h"
 
 #include "common.h"
 #include "ggml-backend.h"
 
+// Another library's class: see memory_parts.cpp.
+#pragma GCC visibility push(default)
+#include "llama-model.h"
+#pragma GCC visibility pop
+
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -12,6 +19,12 @@
 
 namespace pannier {
 namespace {
+
+#ifdef PANNIER_HAS_PLANS
+constexpr bool HAS_PLANS = true;
+#else
+constexpr bool HAS_PLANS = false; // without the patch, llama.cpp asserts that a plan maps no file
+#endif
 
 // Every buffer type that a tensor override may name.
 std::map<std::string, ggml_backend_buffer_type_t> buffer_types() {
@@ -127,6 +140,19 @@ std::vector<float> tensor_split(const pannier_model_params & params) {
     return shares;
 }
 
+// What a plan of a load mode needs of it: whether the file would be mapped.
+llama_load_mode planned_mode(llama_load_mode mode) {
+    switch (mode) {
+        case LLAMA_LOAD_MODE_MMAP:
+        case LLAMA_LOAD_MODE_MMAP_MLOCK:
+            return LLAMA_LOAD_MODE_MMAP;
+        case LLAMA_LOAD_MODE_AUTO:
+            return LLAMA_LOAD_MODE_AUTO;
+        default:
+            return LLAMA_LOAD_MODE_NONE;
+    }
+}
+
 void check_params(const pannier_model_params & params) {
     if (params.split_mode < LLAMA_SPLIT_MODE_NONE || params.split_mode > LLAMA_SPLIT_MODE_TENSOR) {
         fail(PANNIER_ERROR_ARGUMENT, "split_mode is %d; it must be 0 to 3", params.split_mode);
@@ -174,8 +200,11 @@ std::unique_ptr<pannier_model> load(const char * path, const pannier_model_param
 
     llama_model_params native           = llama_model_default_params();
     native.n_gpu_layers                 = params.n_gpu_layers;
-    // without weights there is nothing to map, and llama.cpp asserts that nobody wants to
-    native.load_mode = params.no_alloc != 0 ? LLAMA_LOAD_MODE_NONE : static_cast<llama_load_mode>(params.load_mode);
+    native.load_mode                    = static_cast<llama_load_mode>(params.load_mode);
+    if (params.no_alloc != 0) {
+        native.load_mode = HAS_PLANS ? planned_mode(native.load_mode) : LLAMA_LOAD_MODE_NONE;
+    }
+    native.tensor_split                 = shares.empty() ? nullptr : shares.data();
     native.vocab_only                   = params.vocab_only != 0;
     native.no_alloc                     = params.no_alloc != 0;
     native.check_tensors                = params.check_tensors != 0;
@@ -201,6 +230,7 @@ std::unique_ptr<pannier_model> load(const char * path, const pannier_model_param
     }
     model->vocab       = llama_model_get_vocab(model->model);
     model->has_weights = !native.vocab_only && !native.no_alloc;
+    model->can_plan    = HAS_PLANS && !native.vocab_only && native.no_alloc;
     return model;
 }
 
@@ -274,6 +304,24 @@ int pannier_model_description(const pannier_model * model, char ** out) {
         char text[256] = "";
         llama_model_desc(not_null(model, "model").model, text, sizeof(text));
         not_null(out, "out") = copy_text(text);
+    });
+}
+
+int pannier_model_tensors(const pannier_model * model, pannier_tensor_row * rows, int32_t capacity,
+                          int32_t * n_rows) {
+    return guard([&] {
+        const auto & tensors           = not_null(model, "model").model->tensors_by_name;
+        not_null(n_rows, "n_rows") = static_cast<int32_t>(tensors.size());
+        for (int32_t i = 0; i < std::min(capacity, *n_rows); ++i) {
+            check_size(rows + i, "pannier_tensor_row");
+            const ggml_tensor * tensor = tensors[size_t(i)].second;
+            if (tensor->buffer == nullptr) {
+                fail(PANNIER_ERROR_ARGUMENT, "the model was loaded without its tensors");
+            }
+            const auto row = memory_row(ggml_backend_buffer_get_type(tensor->buffer), 0, ggml_nbytes(tensor));
+            rows[i] = { sizeof(pannier_tensor_row), tensors[size_t(i)].first.c_str(), row.device, row.buffer_type,
+                        row.is_host, row.bytes };
+        }
     });
 }
 

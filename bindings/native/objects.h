@@ -16,6 +16,7 @@ struct pannier_model {
     llama_model *       model = nullptr;
     const llama_vocab * vocab = nullptr;
     bool                has_weights = false; // not if only its vocabulary or its header was read
+    bool                can_plan    = false; // if all but its weights is there
 
     std::vector<llama_adapter_lora *> adapters; // llama.cpp frees them with the model
 

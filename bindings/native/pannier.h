@@ -87,7 +87,7 @@ struct pannier_model_params {
     int32_t              n_gpu_layers;  // -1: all
     int32_t              load_mode;     // llama_load_mode: -1 auto, 0 none, 1 mmap, 2 mlock, 3 both
     int32_t              vocab_only;
-    int32_t              no_alloc;      // check the file against its architecture, read no weight
+    int32_t              no_alloc;      // read no weight: for the checks of a load, and for plans
     int32_t              check_tensors;
     int32_t              n_devices;     // 0: all GPUs; the one name "none" keeps the model on the CPU
     const char * const * devices;
@@ -141,6 +141,19 @@ PANNIER_API void pannier_model_free(struct pannier_model * model);
 PANNIER_API int  pannier_model_get_info(const struct pannier_model * model, struct pannier_model_info * out);
 // One line, e.g. "qwen3next 80B.A3B Q4_K - Medium".
 PANNIER_API int  pannier_model_description(const struct pannier_model * model, char ** out);
+// Where the model's tensors are, or would be. Writes at most `capacity` rows; `n_rows` is the number
+// there are: a matrix that is used twice can be on two devices.
+struct pannier_tensor_row {
+    size_t       size;
+    const char * name;
+    const char * device;      // "CPU" for buffers in system memory
+    const char * buffer_type;
+    int32_t      is_host;     // 1 if the buffer lives in system memory
+    uint64_t     bytes;
+};
+
+PANNIER_API int  pannier_model_tensors(const struct pannier_model * model, struct pannier_tensor_row * rows,
+                                       int32_t capacity, int32_t * n_rows);
 // All metadata of the file as a JSON object of strings (arrays as llama.cpp prints them).
 PANNIER_API int  pannier_model_metadata(const struct pannier_model * model, char ** out);
 
@@ -274,6 +287,7 @@ struct pannier_context_info {
     int32_t  n_draft_max;         // most drafts of one sequence that a step of one ubatch can take back
 };
 
+// Not over a model loaded with no_alloc: of that, only a plan can be made.
 PANNIER_API int  pannier_context_create(struct pannier_model * model, const struct pannier_context_params * params,
                                         struct pannier_context ** out);
 PANNIER_API void pannier_context_free(struct pannier_context * ctx);
@@ -470,6 +484,12 @@ struct pannier_memory_row {
 // `n_rows` is the number there are. Each row's size must be set by the caller.
 PANNIER_API int pannier_context_memory(const struct pannier_context * ctx, struct pannier_memory_row * rows,
                                        int32_t capacity, int32_t * n_rows);
+// What a context of these parameters over a model loaded with no_alloc would be, and what both would
+// hold: the same rows, as of a context that has just been created. Nothing is allocated but the backends'
+// own pools and handles, and those are gone when this returns.
+PANNIER_API int pannier_context_plan(struct pannier_model * model, const struct pannier_context_params * params,
+                                     struct pannier_context_info * info, struct pannier_memory_row * rows,
+                                     int32_t capacity, int32_t * n_rows);
 // What ggml has allocated in this process and not freed, by buffer type: an independent record,
 // kept at the allocator. An unpatched engine has none: PANNIER_ERROR_ARGUMENT.
 PANNIER_API int pannier_allocations(struct pannier_memory_row * rows, int32_t capacity, int32_t * n_rows);

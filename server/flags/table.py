@@ -8,6 +8,7 @@ from .embeddings import ADAPTERS, EMBEDDINGS
 from .flag import Flag
 from .http import ENDPOINTS, HTTP, LIMITS, LOG
 from .model import LOADING, MODEL, PLACEMENT
+from .planning import PLANNING
 from .refused import REFUSED
 from .sampling import ANSWERS, PENALTIES, SAMPLING
 
@@ -23,6 +24,7 @@ GROUPS: Groups = {
     "embeddings": EMBEDDINGS,
     "adapters and infill": ADAPTERS,
     "placement": PLACEMENT,
+    "planning": PLANNING,
     "HTTP": HTTP,
     "limits": LIMITS,
     "endpoints": ENDPOINTS,
@@ -39,6 +41,16 @@ CHAT_GROUPS: Groups = {
     for name in ("model", "context", "threads", "placement", "sampling", "penalties")
 }
 """Those that `pannier chat` has too."""
+
+
+PLAN_GROUPS: Groups = {
+    name: GROUPS[name]
+    for name in (
+        *("model", "context", "slots and queue", "prefixes of prompts", "speculation"),
+        *("placement", "planning"),
+    )
+}
+"""Those that `pannier plan` has too."""
 
 
 def flags_of(groups: Groups) -> tuple[Flag, ...]:

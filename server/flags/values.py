@@ -225,6 +225,18 @@ def json_object(text: str) -> dict[str, Any]:
     return value
 
 
+def sizes(text: str) -> tuple[int, ...]:
+    """Sizes of memory between commas, as 8G, 7.5GiB or 900M, in binary units."""
+    return tuple(_size(part) for part in comma_list(text))
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT])(?:i?B)?", text, re.IGNORECASE)
+    if not match or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size, as in 8G or 900M")
+    return int(float(match[1]) * 1024 ** ("KMGT".index(match[2].upper()) + 1))
+
+
 def tensor_split(text: str) -> tuple[float, ...]:
     """Proportions between commas or slashes, as 3,1."""
     shares = tuple(number(0)(part) for part in re.split("[,/]+", text))

@@ -1,0 +1,97 @@
+"""A plan made in a process of its own: the contexts that drivers open for it end with it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ..errors import ArgumentError, EngineError, PannierError
+from ..server.config import EngineConfig
+from .budget import HOST, Budget
+from .plan import Plan
+from .wish import PLANNABLE, Prefer
+
+
+@dataclass(frozen=True)
+class Question:
+    """A wish before anybody has looked at the machine. `config` names the engine."""
+
+    config: EngineConfig
+    fixed: frozenset[str]
+    vram: tuple[int, ...] = ()
+    """Bytes of the first devices; none: what is free on all."""
+    prefer: Prefer = "speed"
+
+
+def question_of(config: EngineConfig, given: Mapping[str, Any]) -> Question:
+    """What the operator asks; `given` are values by what they set, as "engine.n_ctx"."""
+    fixed = {field for field in PLANNABLE if f"engine.{field}" in given}
+    if config.n_ctx:
+        fixed.add("n_ctx")
+    prefer: Prefer = given.get("start.prefer", "speed")
+    return Question(config, frozenset(fixed), given.get("start.vram", ()), prefer)
+
+
+def ask(question: Question) -> Plan:
+    """The answer from a child. Raises PlanError, and whatever the engine says of the file."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(theirs, question), daemon=False)
+    process.start()
+    theirs.close()
+    try:
+        answer = ours.recv()
+    except EOFError:
+        process.join()
+        raise EngineError(f"the engine ended with status {process.exitcode} over a plan") from None
+    process.join()
+    if isinstance(answer, PannierError):
+        raise answer
+    assert isinstance(answer, Plan)
+    return answer
+
+
+def answer(question: Question) -> Plan:
+    """The plan, made in this process."""
+    from .. import _ffi
+    from ..engine.store import open_engine
+    from ..modelfile import open_model_file
+    from .engine_costs import EngineCosts
+    from .facts import ModelFacts
+    from .search import make_plan
+    from .survey import budgets_of
+    from .wish import Wish
+
+    if question.config.embeddings or question.config.adapters:
+        raise ArgumentError(
+            "a plan knows neither embeddings nor adapters: leave --vram out, or them"
+        )
+    if question.config.engine:
+        _ffi.load(open_engine(Path(question.config.engine)).library)
+    budgets = budgets_of(question.config, question.vram)
+    config = replace(question.config, devices=_named(question, budgets))
+    wish = Wish(config, question.fixed, budgets, question.prefer)
+    facts = ModelFacts.of(open_model_file(config.model, config.kv_overrides))
+    costs = EngineCosts()
+    try:
+        return make_plan(wish, facts, costs)
+    finally:
+        costs.close()
+
+
+def _named(question: Question, budgets: Sequence[Budget]) -> tuple[str, ...]:
+    """The devices by name where there is a limit for some: no other may be used then."""
+    names = tuple(budget.device for budget in budgets if budget.device != HOST)
+    return names if question.vram else question.config.devices
+
+
+def _work(connection: Connection, question: Question) -> None:
+    with connection:
+        try:
+            connection.send(answer(question))
+        except PannierError as error:
+            connection.send(error)

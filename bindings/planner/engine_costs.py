@@ -1,0 +1,74 @@
+"""Costs as the engine tells them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from ..memory import TensorRow
+from ..model import Model
+from ..placement import INPUT
+from ..roles import role_of
+from ..server.config import EngineConfig
+from ..server.loading import context_options, model_options
+from .cost import Cost
+
+MAX_MODELS = 4
+
+
+class EngineCosts:
+    """Asks the engine of this process. A model's header is kept for as long as contexts over the
+    same placement are asked for."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, Model] = {}
+
+    def __call__(self, config: EngineConfig) -> Cost:
+        """Raises ContextError or ArgumentError for what cannot be, ModelError for the file."""
+        model = self._model(model_options(config))
+        options = context_options(config, model.n_ctx_train)
+        plan = model.plan(**options)
+        experts, others = weights(model.tensors)
+        return Cost(
+            rows=plan.rows,
+            n_ctx=plan.n_ctx,
+            n_sequences=plan.n_parallel,
+            kv_cell_bytes=plan.kv_cell_bytes,
+            state_bytes=plan.recurrent_seq_bytes // (1 + plan.n_rs_seq),
+            n_rollback=plan.n_rs_seq if plan.recurrent_seq_bytes else 0,
+            window_bytes=plan.window_seq_bytes,
+            expert_bytes=experts,
+            weight_bytes=others,
+        )
+
+    def close(self) -> None:
+        """Free what is kept."""
+        for model in self._models.values():
+            model.close()
+        self._models.clear()
+
+    def _model(self, options: dict[str, Any]) -> Model:
+        key = repr(options)
+        if key not in self._models:
+            if len(self._models) >= MAX_MODELS:
+                self._models.pop(next(iter(self._models))).close()
+            self._models[key] = Model(no_alloc=True, **options)
+        return self._models[key]
+
+
+def weights(tensors: Iterable[TensorRow]) -> tuple[dict[str, int], dict[str, int]]:
+    """Bytes by device of experts, and of what else every token reads. Of tables, a token reads a
+    row; one that is there a second time is the output matrix."""
+    experts: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    tables: set[str] = set()
+    for tensor in tensors:
+        if re.search(INPUT, tensor.name) and tensor.name not in tables:
+            tables.add(tensor.name)
+        elif role_of(tensor.name) == "experts":
+            experts[tensor.device] += tensor.bytes
+        else:
+            others[tensor.device] += tensor.bytes
+    return dict(experts), dict(others)

@@ -1,0 +1,82 @@
+"""A plan for people."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..memory import KINDS
+from ..modelfile.cli import size_text
+from .arguments import serve_arguments
+from .choices import Choice
+from .plan import Plan
+
+
+def as_table(plan: Plan) -> RenderableType:
+    """Devices, a client, what was given up, cheaper choices, and the command."""
+    parts: list[RenderableType] = [_devices(plan), _client(plan)]
+    if plan.given_up:
+        parts.append(_list("Given up:", plan.given_up))
+    if plan.choices:
+        parts.append(_choices(plan.choices))
+    parts.append(Text(f"about {1 / plan.seconds:.0f} tokens/s for one client, by bandwidth alone"))
+    parts.append(Text("pannier serve " + shlex.join(serve_arguments(plan.config)), style="bold"))
+    return Group(*parts)
+
+
+def _devices(plan: Plan) -> Table:
+    """A column for each device, a row for each kind."""
+    devices = [plan.device_row(device) for device in plan.devices]
+    table = _table("", *(row["device"] for row in devices))
+    names = {kind: kind.replace("_", " ") for kind in KINDS}
+    names |= {"total": "in all", "headroom": "driver's share", "limit": "may take", "left": "left"}
+    for name, words in names.items():
+        cells = [row[f"{name}_bytes"] for row in devices]
+        if any(cells):
+            table.add_row(words, *map(_bytes, cells))
+    return table
+
+
+def _client(plan: Plan) -> Text:
+    client = plan.per_client()
+    parts = [f"{client['n_cells']} cells {size_text(client['cells_bytes'])}"]
+    names = {"window": "sliding window", "state": "recurrent state", "rollback": "rollback"}
+    parts += [
+        f"{word} {size_text(client[f'{name}_bytes'])}"
+        for name, word in names.items()
+        if client[f"{name}_bytes"]
+    ]
+    total = client["total_bytes"]
+    text = f"Each additional client: {', '.join(parts)}"
+    return Text(text + (f"; {size_text(total)} in all" if total is not None else ""))
+
+
+def _choices(choices: Sequence[Choice]) -> Table:
+    table = _table("cheaper", "saves", "speed")
+    for choice in choices:
+        saved = [f"{size_text(n)} on {device}" for device, n in choice.saved_bytes.items() if n > 0]
+        table.add_row(_short(" ".join(choice.flags)), ", ".join(saved), f"{choice.speed:.0%}")
+    return table
+
+
+def _list(head: str, lines: Sequence[str]) -> Text:
+    return Text("\n".join([head, *(f"  {line}" for line in lines)]))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left")
+    return table
+
+
+def _bytes(n_bytes: int | None) -> str:
+    return "" if n_bytes is None else size_text(n_bytes) if n_bytes else "-"
+
+
+def _short(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
