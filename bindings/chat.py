@@ -37,7 +37,7 @@ class ChatPrompt:
     @classmethod
     def of_text(cls, text: str) -> ChatPrompt:
         """A text as it stands, by no template."""
-        return cls(text, (), "", "", "", False, ())
+        return cls(text, (), "", "", "", False, (), frozenset(), "", ())
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ChatPrompt:

@@ -11,8 +11,9 @@ from ..endpoint import describes
 from ..requests.base import RequestBody
 from ..requests.generation import GenerationBody
 from ..responses.models import MODELS, PROPS, Health, Models, Props, Success
+from ..settings import ServerSettings
 from ..shapes import settings_json
-from ..state import ServerSettings, Serving, serving
+from ..state import Serving, serving
 from ..wire import json_response
 from .slots import not_started_with
 

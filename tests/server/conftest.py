@@ -43,7 +43,7 @@ from pannier.server.messages import (
     TokenLogprob,
 )
 from pannier.server.process import Ending
-from pannier.server.state import ServerSettings
+from pannier.server.settings import ServerSettings
 
 BOS, EOS = 256, 257
 SPECIAL = {BOS: b"<s>", EOS: b"</s>"}

@@ -16,7 +16,8 @@ from pannier.server.adapters import AdapterList
 from pannier.server.defaults import sampling_of
 from pannier.server.messages import Ready
 from pannier.server.requests.chat import ChatBody
-from pannier.server.state import ServerSettings, Serving
+from pannier.server.settings import ServerSettings
+from pannier.server.state import Serving
 from pannier.text import Pieces
 
 from .llama_client import TINY, llama_client

@@ -57,7 +57,8 @@ def test_what_adds_up_on_one_way_replaces_what_came_by_another(
          {"engine.offload_kqv": False}),
         ({"LLAMA_ARG_CONTEXT_SHIFT": "1"}, {"server.overflow": "shift"}),
         ({"LLAMA_ARG_CONTEXT_SHIFT": "0"}, {"server.overflow": "stop"}),
-        ({"LLAMA_ARG_UI": "0", "LLAMA_ARG_NO_MMPROJ_AUTO": "1", "LLAMA_ARG_JINJA": "true"}, {}),
+        ({"LLAMA_ARG_UI": "0", "LLAMA_ARG_NO_MMPROJ_AUTO": "1", "LLAMA_ARG_AGENT": "false"}, {}),
+        ({"LLAMA_ARG_NO_JINJA": ""}, {"chat.use_jinja": False}),
         ({"HF_TOKEN": "x", "LLAMA_ARG_NO_SUCH": "x"}, {}),
     ],
 )  # fmt: skip
@@ -71,7 +72,7 @@ def test_variables(variables: dict[str, str], expected: dict[str, Any]) -> None:
         ("LLAMA_ARG_PORT", "77777", "LLAMA_ARG_PORT: '77777' is not a port"),
         ("LLAMA_ARG_SWA_FULL", "maybe", "'maybe' is neither true nor false"),
         ("LLAMA_ARG_MMPROJ", "x", "LLAMA_ARG_MMPROJ: text models only"),
-        ("LLAMA_ARG_NO_JINJA", "", "LLAMA_ARG_NO_JINJA: templates are always"),
+        ("LLAMA_ARG_NO_CONT_BATCHING", "", "LLAMA_ARG_NO_CONT_BATCHING: requests always"),
         ("LLAMA_ARG_AGENT", "1", "LLAMA_ARG_AGENT: the server runs no tools"),
     ],
 )
@@ -110,7 +111,7 @@ def test_a_file_has_any_name_of_a_flag_and_any_kind_of_value(tmp_path: Path) -> 
         ("no-such = 1", "no-such is no flag; pannier serve --help-all lists them"),
         ("c = 'x'", "c: 'x' is not a whole number"),
         ("c = {a = 1}", "c: expected text, a number"),
-        ("no-jinja = true", "no-jinja: templates are always"),
+        ("no-cont-batching = true", "no-cont-batching: requests always"),
         ("no-warmup = 3", "no-warmup: expected true or false, got '3'"),
         ("c = ", "is not TOML"),
         ("model = '\udcff'", "cannot read --config"),

@@ -27,7 +27,7 @@ from pannier.server.listener import Listener
 from pannier.server.messages import Failed, Loading, Ready
 from pannier.server.process import Ending
 from pannier.server.serve import banner, serve
-from pannier.server.state import ServerSettings
+from pannier.server.settings import ServerSettings
 
 from ..conftest import engine_environment
 from .conftest import FakeEngine, FakeEngines, FakeVocabulary, endless, events
