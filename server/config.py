@@ -57,6 +57,9 @@ class EngineConfig:
     been idle for longest."""
     slots_are_saved: bool = False
     """Clients may save what slots hold: keep the state of whole prompts for that."""
+    stream_interval_ms: float = 25.0
+    """Tokens that come faster are handed over together: nobody sees the difference, and each
+    message costs the compute threads a part of a millisecond. 0: after each step."""
     spec_type: str = "none"
     """Where guesses of the next tokens come from: "none" or "ngram-simple", the request itself."""
     spec_size_n: int = 4

@@ -112,6 +112,7 @@ def make_loop(
         scheduler,
         store,
         max_itl_s=config.max_itl_ms / 1000,
+        stream_interval_s=config.stream_interval_ms / 1000,
         queue_timeout_s=config.queue_timeout_s,
     )
 

@@ -45,9 +45,10 @@ logger = logging.getLogger("pannier.server")
 
 FEW = 2
 """News of so many requests are sent at once."""
-HANDOVER_S = 0.01
-"""Tokens that come faster are handed over together: nobody sees the difference, and each message
-costs the compute threads a part of a millisecond."""
+GAP_MS = 2
+"""The HTTP side needs at most so long between two requests that came at once."""
+GATHER_S = 0.02
+"""Longest that a request waits for others."""
 
 
 class EngineLoop:
@@ -61,6 +62,7 @@ class EngineLoop:
         store: StateStore | None = None,
         *,
         max_itl_s: float = 0.0,
+        stream_interval_s: float = 0.0,
         queue_timeout_s: float = 0.0,
         clock: Clock = monotonic,
     ) -> None:
@@ -77,7 +79,7 @@ class EngineLoop:
         self.queue_timeout_s = queue_timeout_s
         self.clock = clock
         self.watches: dict[int, Stopwatch] = {}
-        self.outbox = Outbox(HANDOVER_S)
+        self.outbox = Outbox(stream_interval_s)
         self.mailer = Mailer(connection)
         self.n_steps = 0
         self.adapters: Adapters = ()
@@ -105,11 +107,23 @@ class EngineLoop:
 
     def receive(self) -> None:
         """Handle every message there is; wait for one when there is nothing to compute."""
+        was_idle = self.scheduler.is_idle
         while not self.stopping and (self.scheduler.is_idle or self.poller.poll(0)):
             if not self.poller.poll(0):
                 self.tidy()
             self.handle(self.connection.recv())
+        if was_idle:
+            self.gather()
         self.end_overdue()
+
+    def gather(self) -> None:
+        """Wait a little for more: requests that start together share their steps."""
+        until = self.clock() + GATHER_S
+        n_slots = self.scheduler.limits.n_slots
+        while not self.stopping and 0 < len(self.scheduler.waiting) < n_slots:
+            if self.clock() >= until or not self.poller.poll(GAP_MS):
+                return
+            self.handle(self.connection.recv())
 
     def tidy(self) -> None:
         """Nothing to compute: free what is free, and save a state for the next start."""

@@ -155,6 +155,8 @@ class Scheduler:
         drafts = self.drafts.make(decoding, len(prefilling), budget)
         for running, draft in zip(decoding, drafts, strict=True):
             plan.chunks.append(replace(self._chunk(running, 1), draft=draft))
+        if self.limits.equal_chunks:  # passes of their own: the single tokens take no room there
+            budget = min(budget + plan.n_tokens, self.limits.n_batch)
         self._prefill(plan, prefilling, max(1, budget - plan.n_tokens))
 
     def _lone_budget(self, prefilling: list[Running]) -> int:

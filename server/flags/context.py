@@ -126,6 +126,9 @@ SLOTS: tuple[Flag, ...] = (
     value("--max-itl-ms", "engine.max_itl_ms", "N", not_negative,
           "milliseconds between two tokens of a request to aim at while prompts of others are "
           "computed; 0: prompts go in chunks of -ub", usual=True),
+    value("--stream-interval-ms", "engine.stream_interval_ms", "N", not_negative,
+          "tokens of a stream that come faster than this are sent together, each as an event of "
+          "its own; the first and the last one go at once; 0: each token goes by itself"),
     value("--hang-timeout", "server.hang_timeout_s", "N", not_negative,
           "seconds without a word from an engine that has work, after which it is killed and "
           "another one takes over; 0: never", usual=True),
