@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 
 from ..context import Context
 from ..errors import ArgumentError, PannierError
+from .counters import Counters
 from .embedding_scheduler import EmbeddingScheduler, Piece
 from .mailer import Mailer
 from .messages import (
@@ -25,6 +26,7 @@ from .messages import (
     StepOutputs,
     ToEngine,
 )
+from .reasons import NONE
 from .report import embedding_memory_report, embedding_slots_report
 from .stopwatch import Clock, monotonic
 
@@ -51,6 +53,7 @@ class EmbeddingLoop:
         self.submitted: dict[int, float] = {}
         self.mailer = Mailer(connection)
         self.n_steps = 0
+        self.counters = Counters(clock())
         self.adapters: Adapters = ()
         self.stopping = False
 
@@ -78,7 +81,9 @@ class EmbeddingLoop:
     def handle(self, message: ToEngine) -> None:
         if isinstance(message, Embed):
             self.submitted[message.id] = self.clock()
-            self.send([self.scheduler.submit(message)])
+            refused = self.scheduler.submit(message)
+            self.counters.n_refused += refused is not None and refused.status == 503
+            self.send([refused])
         elif isinstance(message, Cancel):
             self.send([self.scheduler.cancel(message.id)])
         elif isinstance(message, Query):
@@ -93,11 +98,9 @@ class EmbeddingLoop:
         latest = self.clock() - self.queue_timeout_s
         error = f"no slot was free for {self.queue_timeout_s:g} s; try again later"
         retry_after_s = self.scheduler.policy.retry_after_s
-        self.send(
-            self.scheduler.fail(request.id, error, 503, retry_after_s)
-            for request in self.scheduler.waiting
-            if self.submitted[request.id] < latest
-        )
+        overdue = [r for r in self.scheduler.waiting if self.submitted[r.id] < latest]
+        self.counters.n_timed_out += len(overdue)
+        self.send(self.scheduler.fail(r.id, error, 503, retry_after_s) for r in overdue)
 
     def report(self, query: Query) -> object:
         if query.kind == "alive":
@@ -111,6 +114,7 @@ class EmbeddingLoop:
         news = [output for output in outputs if output is not None]
         for output in news:
             self.submitted.pop(output.id, None)
+            self.counters.note_output(output)
         if news:
             self.mailer.send(StepOutputs(news))
 
@@ -126,6 +130,7 @@ class EmbeddingLoop:
 
     def schedule(self) -> list[Piece]:
         started = self.scheduler.admit()
+        self.counters.starts[NONE] += len(started)
         if started:
             self.mailer.send(Started(tuple(started)))
         return self.scheduler.schedule()
@@ -149,4 +154,5 @@ class EmbeddingLoop:
         except PannierError as error:
             logger.error("a batch of %d prompts failed: %s", len(batch), error)
             return self.scheduler.retry(batch, str(error))
+        self.counters.prompt.n_tokens += sum(len(piece.prompt) for piece in batch)
         return self.scheduler.update(batch, list(rows))

@@ -83,7 +83,7 @@ class EngineLoop:
         self.mailer = Mailer(connection)
         self.n_steps = 0
         self.adapters: Adapters = ()
-        self.counters = Counters()
+        self.counters = Counters(clock())
         self.stopping = False
 
     def run(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..context import Context
 from ..device import devices
 from ..memory import KINDS, MemoryReport, SequenceMemory
+from .activity import activity, progress
 from .embedding_scheduler import Embedding, EmbeddingScheduler
 from .running import Running
 from .scheduler import Scheduler
@@ -38,6 +39,7 @@ def memory_report(loop: EngineLoop) -> dict[str, Any]:
             "unified": context.kv_unified,
         },
         "prefixes": prefixes(loop),
+        "activity": activity(loop),
         "graphs": {"n_steps": loop.n_steps, "n_reused": context.graphs_reused},
         "n_sequences": context.n_parallel,
         "recurrent_seq_bytes": context.recurrent_seq_bytes,
@@ -110,6 +112,7 @@ def client_row(running: Running | None, sequence: SequenceMemory) -> dict[str, A
         "id": running.id if running else None,
         "slot": running.slot if running else None,
         "seq": sequence.seq_id,
+        **progress(running),
         "n_cells": sequence.n_cells,
         "n_cells_shared": sequence.n_cells_shared,
         "n_cells_reserved": running.n_reserved if running else 0,
@@ -183,6 +186,7 @@ def embedding_memory_report(loop: EmbeddingLoop) -> dict[str, Any]:
             "n_cells": 0,
             "host_bytes": 0,
         },
+        "activity": activity(loop),
         "graphs": {"n_steps": loop.n_steps, "n_reused": context.graphs_reused},
         "n_sequences": context.n_parallel,
         "recurrent_seq_bytes": context.recurrent_seq_bytes,
