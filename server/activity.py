@@ -8,11 +8,10 @@ from .reasons import NONE
 from .running import Running
 
 if TYPE_CHECKING:
-    from .embedding_loop import EmbeddingLoop
-    from .loop import EngineLoop
+    from .message_loop import MessageLoop
 
 
-def activity(loop: EngineLoop | EmbeddingLoop) -> dict[str, Any]:
+def activity(loop: MessageLoop[Any]) -> dict[str, Any]:
     """Requests, tokens, and why prompts had to be computed again."""
     counters, scheduler = loop.counters, loop.scheduler
     n_refused = counters.n_refused + counters.n_timed_out
