@@ -354,6 +354,7 @@ class Scheduler:
 
     def _start_over(self, running: Running) -> None:
         """Have a running request's tokens computed again."""
+        running.note_share(self.tree.n_share(running.seq))
         if running.seq in self.tree:
             self.tree.drop(running.seq)
             self.cache.operations.append(Drop(running.seq))
