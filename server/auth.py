@@ -14,9 +14,7 @@ PUBLIC = ("/health", "/v1/health")
 class ApiKeys:
     """Lets only requests with one of the keys through; all of them where there are no keys."""
 
-    def __init__(
-        self, keys: tuple[str, ...], prefix: str = "", page: Collection[str] = ()
-    ) -> None:
+    def __init__(self, keys: tuple[str, ...], prefix: str = "", page: Collection[str] = ()) -> None:
         self._keys = [key.encode() for key in keys]
         self._public = frozenset(prefix + path for path in (*PUBLIC, *page))
         if page:

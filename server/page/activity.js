@@ -28,7 +28,7 @@ export class Activity {
     if (now < this.refusedAt) this.refusedAt = -Infinity; // another engine
     setText(byId("uptime"), `engine up ${duration(now)}`);
     keyed(byId("tiles"), this.tiles(activity, nSlots, now), (tile) => tile.name, makeTile, updateTile);
-    updateReasons(activity.reasons);
+    updateReasons(activity.reasons, activity.n_started);
   }
 
   tiles(activity, nSlots, now) {
@@ -97,12 +97,13 @@ export function updatePrefixes(prefixes) {
 }
 
 function kept(n, what, size) {
-  return n && size !== undefined ? `${plural(n, what)}, ${bytes(size)}` : plural(n, what);
+  return n ? `${plural(n, what)}, ${bytes(size)}` : plural(n, what);
 }
 
-function updateReasons(reasons) {
+function updateReasons(reasons, nStarted) {
   const rows = Object.entries(reasons).sort((a, b) => b[1] - a[1]);
   byId("no-reasons").hidden = rows.length > 0;
+  setText(byId("no-reasons"), nStarted ? "Every prompt went on from where a kept one ends." : "No prompt has come yet.");
   keyed(byId("reasons"), rows, ([reason]) => reason, makeReason, (row, [, n]) =>
     setText(row.lastElementChild, `${count(n)}×`),
   );

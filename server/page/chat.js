@@ -2,7 +2,7 @@
 
 import { ApiError, ask, events } from "./api.js";
 import { byId, element, setText } from "./dom.js";
-import { plural, rate } from "./format.js";
+import { plural, rate, sentence } from "./format.js";
 
 const NEAR_END = 48; // pixels: who reads further up is left there
 
@@ -169,6 +169,6 @@ function footOf({ timings, finish, text }) {
 
 function words(error) {
   if (!(error instanceof ApiError)) return "The server did not answer, or broke off. Is it running?";
-  const wait = error.retryAfter ? ` Try again in ${error.retryAfter} s.` : "";
-  return `${error.message}${/[.!?]$/.test(error.message) ? "" : "."}${wait}`;
+  if (!error.retryAfter) return sentence(error.message);
+  return `${sentence(error.message.replace(/; try again later$/, ""))} Try again in ${error.retryAfter} s.`;
 }

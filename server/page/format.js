@@ -20,6 +20,7 @@ export function count(n) {
 }
 
 export function rate(n) {
+  if (Number.isNaN(n)) return "–";
   return n > 0 ? threeDigits(n) : "0";
 }
 
@@ -43,4 +44,10 @@ export function plural(n, word) {
 
 function threeDigits(n) {
   return n >= 99.95 ? count(Math.round(n)) : n >= 9.995 ? n.toFixed(1) : n.toFixed(2);
+}
+
+// Words of the server's as a sentence.
+export function sentence(words) {
+  const text = words.charAt(0).toUpperCase() + words.slice(1);
+  return /[.!?]$/.test(text) ? text : `${text}.`;
 }

@@ -1,4 +1,4 @@
-// Memory of the devices and of the KV cache, each as a bar that adds up.
+// Memory of the devices and of the caches, each as a bar that adds up.
 
 import { updateBar, updateLegend } from "./bar.js";
 import { byId, element, keyed, setText } from "./dom.js";
@@ -14,8 +14,9 @@ const OWNERS = {
   output: "Output",
   moe_cache: "Expert cache",
   lora: "LoRA adapters",
+  pool: "Backend's scratch memory",
 };
-const NOT_OWNERS = new Set(["total", "free", "process", "untracked", "other"]);
+const NOT_OWNERS = new Set(["total", "free", "process", "untracked"]);
 const ROLES = {
   experts: "experts",
   attention: "attention",
@@ -73,19 +74,18 @@ function owners(device) {
   const names = Object.keys(device)
     .filter((field) => field.endsWith("_bytes"))
     .map((field) => field.slice(0, -"_bytes".length));
-  const known = Object.keys(OWNERS);
   const rest = names.filter((name) => !(name in OWNERS) && !NOT_OWNERS.has(name));
-  return [...known, ...rest].map((name) => ({
+  return [...Object.keys(OWNERS), ...rest].map((name) => ({
     key: name,
     name: OWNERS[name] || name.replaceAll("_", " "),
-    bytes: device[`${name}_bytes`] ?? 0,
+    bytes: device[`${name}_bytes`],
     tone: name in OWNERS ? name : "unknown",
   }));
 }
 
 // What has no owner here, what others hold, and the rest: with what is held, the whole device.
 function others(device, ours) {
-  const untracked = device.untracked_bytes ?? 0;
+  const untracked = device.untracked_bytes;
   const used = Math.max(device.total_bytes - device.free_bytes, ours + untracked);
   const programs = used - ours - untracked;
   const free = Math.max(0, device.total_bytes - used);
@@ -102,58 +102,39 @@ function part(key, name, n) {
 }
 
 function updateRoles(details, device) {
-  const roles = Object.entries(device.weights ?? {}).filter(([, n]) => n > 0);
+  const roles = Object.entries(device.weights).filter(([, n]) => n > 0);
   details.hidden = !roles.length;
   const parts = roles.map(([role, n]) => ({ key: role, name: ROLES[role] || role, bytes: n, tone: "weights" }));
   updateLegend(details.lastElementChild, parts, device.weights_bytes);
 }
 
-// ---------------------------------------------------------------- KV cache
+// ---------------------------------------------------------------- caches
 
-export function updateCells(kv, clients) {
-  const total = kv.n_cells * kv.cell_bytes;
-  byId("kv").hidden = !total;
-  if (!total) return;
-  const parts = cellParts(kv, clients, total);
-  setText(byId("kv-size"), `${bytes(total)}, ${count(kv.n_cells)} cells of ${bytes(kv.cell_bytes)}`);
-  const used = total - parts.at(-1).bytes;
-  const [bar, legend] = kvNodes();
-  updateBar(bar, parts, `KV cache: ${bytes(used)} of ${bytes(total)} in use. The list below has all parts.`);
-  updateLegend(legend, parts, total);
+// Each running client's share, what kept prefixes hold, and what is nobody's.
+export function updateCaches({ kv, states, clients }) {
+  const running = clients.filter((client) => client.slot !== null).sort((a, b) => a.slot - b.slot);
+  const shareOf = (bytesOf) => running.map((client) => share(client.slot, bytesOf(client)));
+  const cells = shareOf((client) => client.kv_private_bytes + client.kv_shared_bytes);
+  const ofStates = shareOf((client) => client.recurrent_bytes + client.rollback_bytes);
+  const isAny = [updateCache("kv", "KV cache", cells, kv), updateCache("states", "Recurrent states", ofStates, states)];
+  byId("caches").hidden = !isAny.includes(true);
+  setText(byId("kv-cells"), `${count(kv.n_cells)} cells of ${bytes(kv.cell_bytes)}`);
   const promised = `${count(kv.n_cells_reserved)} of ${count(kv.n_cells)} cells`;
   setText(byId("kv-text"), `Requests that run have or may still take ${promised} (${percent(kv.n_cells_reserved, kv.n_cells)}).`);
 }
 
-function kvNodes() {
-  const parent = byId("kv-bar");
-  if (!parent.firstElementChild) {
-    parent.append(element("div", { class: "bar" }), element("dl", { class: "legend" }));
-  }
-  return parent.children;
+function share(slot, n) {
+  return { key: `slot-${slot}`, name: `Slot ${slot}`, short: String(slot), bytes: n, tone: slotTone(slot) };
 }
 
-// Each running client's share, what they share with kept prefixes, what those hold, and the rest.
-function cellParts(kv, clients, total) {
-  const running = clients.filter((client) => client.slot !== null);
-  const shares = running
-    .map((client) => ({
-      key: `slot-${client.slot}`,
-      name: `Slot ${client.slot}`,
-      short: String(client.slot),
-      bytes: (client.kv_private_bytes ?? client.kv_bytes) + (client.kv_shared_bytes ?? 0),
-      tone: slotTone(client.slot),
-      slot: client.slot,
-    }))
-    .sort((a, b) => a.slot - b.slot);
-  const held = sumOf(shares);
-  const clientBytes = Math.max(kv.clients_bytes ?? 0, held);
-  const kept = kv.kept_bytes ?? 0;
-  return [
-    ...shares,
-    part("both", "Shared with kept prefixes", clientBytes - held),
-    part("kept", "Kept prefixes", kept),
-    part("free", "Free", Math.max(0, total - clientBytes - kept)),
-  ];
+function updateCache(id, name, shares, { kept_bytes, free_bytes }) {
+  const parts = [...shares, part("kept", "Kept prefixes", kept_bytes), part("free", "Free", free_bytes)];
+  const total = sumOf(parts);
+  const [, bar, legend] = byId(id).children;
+  byId(id).hidden = !total;
+  updateBar(bar, parts, `${name}: ${bytes(total - free_bytes)} of ${bytes(total)} in use. The list below has all parts.`);
+  updateLegend(legend, parts, total);
+  return total > 0;
 }
 
 function sumOf(parts) {

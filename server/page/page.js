@@ -4,7 +4,8 @@ import { Activity, updateExperts, updatePrefixes } from "./activity.js";
 import { ask, key } from "./api.js";
 import { Chat } from "./chat.js";
 import { byId, setAttribute, setText } from "./dom.js";
-import { updateCells, updateDevices } from "./memory.js";
+import { sentence } from "./format.js";
+import { updateCaches, updateDevices } from "./memory.js";
 import { Slots } from "./slots.js";
 import { Watch } from "./watch.js";
 
@@ -43,7 +44,7 @@ async function onReport(report) {
   const nSlots = props?.total_slots ?? 0;
   activity.update(report.activity, nSlots);
   updateDevices(report.devices);
-  updateCells(report.kv, report.clients);
+  updateCaches(report);
   slots.update(report.clients, generates ? nSlots : 0, uptime);
   if (generates) updatePrefixes(report.prefixes);
   updateExperts(report.experts);
@@ -85,15 +86,10 @@ function onState(next, text, message = "") {
 
 function noticeOf(state, text, message) {
   const asOf = reportedAt ? ` The figures are those of ${reportedAt.toLocaleTimeString()}.` : "";
-  if (state === "lost") return `${message || "The server does not answer."}${asOf}`;
+  if (state === "lost") return `${sentence(message || "the server does not answer")}${asOf}`;
   if (state === "starting") return `${sentence(text)}${asOf}`;
   if (state === "silent") return `The engine is busy with a long step.${asOf}`;
   return "";
-}
-
-function sentence(text) {
-  const words = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(words) ? words : `${words}.`;
 }
 
 // ---------------------------------------------------------------- key

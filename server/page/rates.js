@@ -14,9 +14,10 @@ export class Rate {
     return this.perSecond;
   }
 
+  // NaN until two totals are known.
   get perSecond() {
-    if (this.samples.length < 2) return 0;
+    if (this.samples.length < 2) return NaN;
     const [first, last] = [this.samples[0], this.samples.at(-1)];
-    return last[0] > first[0] ? (last[1] - first[1]) / (last[0] - first[0]) : 0;
+    return (last[1] - first[1]) / (last[0] - first[0]);
   }
 }

@@ -60,7 +60,7 @@ export class Slots {
       [count(client.n_generated)],
       [rate(speed)],
       [`${count(own)} + ${count(client.n_cells_shared)}`, `${count(client.n_cells_reserved)} cells reserved`],
-      size(client.now_bytes ?? client.total_bytes),
+      size(client.now_bytes),
       size(client.peak_bytes),
       size(client.reserved_bytes),
     ];
@@ -72,7 +72,7 @@ function prompt(client) {
 }
 
 function size(n) {
-  return n === undefined ? ["–"] : [bytes(n), exactBytes(n)];
+  return [bytes(n), exactBytes(n)];
 }
 
 function makeRow({ slot }) {

@@ -6,6 +6,7 @@ Playwright's loop runs in this thread for as long as the browser lives: no test 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -96,8 +97,12 @@ class Visit:
     def shoot(self, name: str) -> None:
         """A picture for the documentation, if somebody wants one."""
         if SHOTS:
+            from PIL import Image
+
             self.page.mouse.move(0, 0)
-            self.page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+            whole = Image.open(io.BytesIO(self.page.screenshot(full_page=True)))
+            few = whole.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
+            few.save(Path(SHOTS) / f"{name}.png", optimize=True)
 
 
 @contextmanager
