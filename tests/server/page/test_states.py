@@ -80,6 +80,8 @@ def test_an_engine_that_ends_is_told(browser: Any, cpu_engine: Engine) -> None:
         visit.until_live()
         say(visit, "Tell me a story about a mule.")
         visit.until(lambda: answered(visit, 1))
+        tiles = visit.page.locator("#tiles")
+        visit.until(lambda: "1 finished" in " ".join(tiles.inner_text().split()))
         killed = engine_of(server)
         before = children_of(server.process.pid)
         os.kill(killed, signal.SIGKILL)
