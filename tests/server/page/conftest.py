@@ -39,7 +39,7 @@ def browser() -> Iterator[Any]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.skip("no chromium: install the system's package of that name")
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    options = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=options)
         yield browser
@@ -48,7 +48,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def server(cpu_engine: Engine) -> Iterator[Server]:
-    with serving(cpu_engine, "-c", "16384", "-np", "8", "-t", "1", model=DEMO) as server:
+    with serving(cpu_engine, "-c", "32768", "-np", "8", "-t", "1", model=DEMO) as server:
         yield server
 
 
@@ -141,7 +141,7 @@ class Talk(threading.Thread):
         }
         url = url_of(server, "/v1/chat/completions")
         self._request = urllib.request.Request(url, json.dumps(body).encode())
-        self._leaving = threading.Event()
+        self.leaving = threading.Event()
         self.status = 0
         self.start()
 
@@ -149,23 +149,21 @@ class Talk(threading.Thread):
         try:
             with urllib.request.urlopen(self._request, timeout=300) as answer:
                 self.status = answer.status
-                while not self._leaving.is_set() and answer.readline():
+                while not self.leaving.is_set() and answer.readline():
                     pass
         except urllib.error.HTTPError as error:
             with error:
                 self.status = error.code
 
-    def leave(self) -> None:
-        self._leaving.set()
-        self.join(60)
-
 
 @contextmanager
 def talking(server: Server, n: int, text: str, n_tokens: int) -> Iterator[list[Talk]]:
-    """Clients at work; they leave at the end of the block."""
+    """Clients at work, to whom the block may add; they leave together at its end."""
     talks = [Talk(server, f"{text} Number {i}.", n_tokens) for i in range(n)]
     try:
         yield talks
     finally:
         for talk in talks:
-            talk.leave()
+            talk.leaving.set()
+        for talk in talks:
+            talk.join(60)

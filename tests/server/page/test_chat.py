@@ -28,6 +28,11 @@ def answered(visit: Visit, n: int) -> bool:
     return len(answers(visit)) == n and page.locator("article[aria-busy]").count() == 0
 
 
+def endless(route: Any) -> None:
+    """The same request, whose answer ends only where its length does."""
+    route.continue_(post_data=json.dumps({**route.request.post_data_json, "ignore_eos": True}))
+
+
 def stop_button(visit: Visit) -> Any:
     return visit.page.get_by_role("button", name="Stop")
 
@@ -35,7 +40,8 @@ def stop_button(visit: Visit) -> Any:
 def test_an_answer_comes_bit_by_bit_and_is_remembered(browser: Any, server: Server) -> None:
     with visiting(browser, url_of(server)) as visit:
         visit.until_live()
-        visit.page.get_by_label("Max tokens").fill("200")
+        visit.page.route("**/v1/chat/completions", endless)
+        visit.page.get_by_label("Max tokens").fill("800")
         visit.page.get_by_label("Temperature").fill("0")
         say(visit, "Tell me a story about a mule.")
         seen = set()
@@ -44,6 +50,7 @@ def test_an_answer_comes_bit_by_bit_and_is_remembered(browser: Any, server: Serv
         first = answers(visit)[0]
         foot = visit.page.locator("article.assistant > .fine").inner_text()
         status = visit.page.get_by_role("status").inner_text()
+        visit.page.get_by_label("Max tokens").fill("20")
         say(visit, "And another one.")
         visit.until(lambda: answered(visit, 2))
         visit.page.get_by_role("button", name="New chat").click()
@@ -57,7 +64,7 @@ def test_an_answer_comes_bit_by_bit_and_is_remembered(browser: Any, server: Serv
     assert one == {
         "messages": [{"role": "user", "content": "Tell me a story about a mule."}],
         "stream": True,
-        "max_tokens": 200,
+        "max_tokens": 800,
         "temperature": 0,
     }
     assert [message["role"] for message in two["messages"]] == ["user", "assistant", "user"]
@@ -65,10 +72,6 @@ def test_an_answer_comes_bit_by_bit_and_is_remembered(browser: Any, server: Serv
 
 
 def test_stop_ends_the_request_and_keeps_what_was_said(browser: Any, server: Server) -> None:
-    def endless(route: Any) -> None:
-        body = {**route.request.post_data_json, "ignore_eos": True}
-        route.continue_(post_data=json.dumps(body))
-
     with visiting(browser, url_of(server)) as visit:
         visit.until_live()
         visit.page.route("**/v1/chat/completions", endless)
@@ -91,7 +94,7 @@ def test_stop_ends_the_request_and_keeps_what_was_said(browser: Any, server: Ser
 def test_what_the_server_refuses_is_said_and_can_be_sent_again(
     browser: Any, server: Server
 ) -> None:
-    text = "mule " * 20_000
+    text = "mule " * 40_000
     with visiting(browser, url_of(server), expect_failures=True) as visit:
         visit.until_live()
         say(visit, text)

@@ -49,7 +49,7 @@ def test_the_devices_memory_adds_up(browser: Any, server: Server) -> None:
 
 
 def test_eight_clients_at_work(browser: Any, server: Server) -> None:
-    with visiting(browser, url_of(server)) as visit, talking(server, 8, TEXT, 1900):
+    with visiting(browser, url_of(server)) as visit, talking(server, 8, TEXT, 3900):
         visit.until_live()
         page = visit.page
         slots = page.get_by_role("region", name=re.compile("^Slots"))
