@@ -20,6 +20,7 @@ COMMANDS = {
     "engines": ("pannier.engine.cli_engines", "list, verify and remove built engines"),
     "patch": ("pannier.engine.cli_patch", "list, check, unpack and export the patch series"),
     "convert": ("pannier.convert.cli", "convert a Hugging Face checkpoint to GGUF"),
+    "synth": ("pannier.synth.cli", "make a model file of real shapes and random weights"),
     "place": ("pannier.modelfile.cli_place", "write where a model file's experts belong"),
     "plan": ("pannier.planner.cli", "say what a model will take, and choose what fits"),
     "inspect": ("pannier.modelfile.cli", "check a model file and show what it says and costs"),

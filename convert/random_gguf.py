@@ -13,7 +13,7 @@ import os
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Union
@@ -42,7 +42,8 @@ _GAIN = {"ffn_gate_inp": 2.0, "ssm_ba": 1.0}
 
 
 Shapes = Mapping[str, tuple[int, ...]]
-Number = Union[bool, int, float, "list[int]"]
+Number = Union[bool, int, float, str, "list[int]"]
+Types = Mapping[str, gguf.GGMLQuantizationType]
 _ADDS_TO_HIDDEN = ("attn_output", "ssm_out", "ffn_down", "ffn_down_exps", "ffn_down_shexp")
 _NORMS_OF_HIDDEN = ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
 
@@ -67,6 +68,8 @@ class RandomSpec(ABC):
     shared_in_f32: bool = True
     """Whether shared experts are in F32, as in the models of the benches."""
     n_ctx_train: int = 32768
+    metadata: Mapping[str, Number] = field(default_factory=dict)
+    """What a file says beside, or otherwise than, what follows from the sizes."""
     seed: int = 1
 
     @property
@@ -95,10 +98,11 @@ class Qwen3NextSpec(RandomSpec):
     n_expert: int
     n_expert_used: int
     n_ff_exp: int
+    full_attention_interval: int = 4
 
     def is_recurrent(self, layer: int) -> bool:
         """Whether a layer has linear attention; every fourth has full attention."""
-        return (layer + 1) % 4 != 0
+        return (layer + 1) % self.full_attention_interval != 0
 
     def layer(self, index: int) -> Shapes:
         """A mixer and the experts."""
@@ -120,7 +124,7 @@ class Qwen3NextSpec(RandomSpec):
             "ssm.group_count": self.ssm_k_heads,
             "ssm.time_step_rank": self.ssm_v_heads,
             "ssm.inner_size": self.ssm_head_dim * self.ssm_v_heads,
-            "full_attention_interval": 4,
+            "full_attention_interval": self.full_attention_interval,
         }
 
 
@@ -130,11 +134,11 @@ def write_random(path: Path, spec: RandomSpec) -> Path:
     Written beside and renamed; tensors are made one at a time.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    writer = begin(part, spec)
+    types = types_of(spec)
+    writer = begin(part, spec, types)
     try:
         for name, shape in tensors(spec):
-            type = type_of(name, shape, spec)
-            writer.write_tensor_data(gguf.quantize(draw(name, shape, spec), type))
+            writer.write_tensor_data(gguf.quantize(draw(name, shape, spec), types[name]))
         writer.close()
         part.replace(path)
     finally:
@@ -143,27 +147,32 @@ def write_random(path: Path, spec: RandomSpec) -> Path:
     return path
 
 
-def write_header(path: Path, spec: RandomSpec) -> Path:
-    """Write the model less its weights, a file as long as it would be with them."""
-    writer = begin(path, spec)
-    writer.close()
-    n_bytes = 0
-    for name, shape in tensors(spec):
-        size = prod(byte_shape(shape, type_of(name, shape, spec)))
-        n_bytes += gguf.GGUFWriter.ggml_pad(size, writer.data_alignment)
-    begins = gguf.GGUFWriter.ggml_pad(path.stat().st_size, writer.data_alignment)
-    os.truncate(path, begins + n_bytes)
+def write_header(
+    path: Path, spec: RandomSpec, types: Types | None = None, file_type: int | None = None
+) -> Path:
+    """Write the model less its weights, a file as long as it would be with them.
+
+    types, file_type: of the tensors by name, and of the file; the spec's if None.
+    """
+    types = types or types_of(spec)
+    begin(path, spec, types, file_type).close()
+    n_bytes = sum(padded(prod(byte_shape(shape, types[name]))) for name, shape in tensors(spec))
+    os.truncate(path, padded(path.stat().st_size) + n_bytes)
     return path
 
 
-def begin(path: Path, spec: RandomSpec) -> Any:
+def padded(n_bytes: int) -> int:
+    """Bytes up to where the next tensor may begin."""
+    return int(gguf.GGUFWriter.ggml_pad(n_bytes, gguf.GGUF_DEFAULT_ALIGNMENT))
+
+
+def begin(path: Path, spec: RandomSpec, types: Types, file_type: int | None = None) -> Any:
     """Write what comes before the weights."""
     writer = gguf.GGUFWriter(path, spec.architecture)
-    add_metadata(writer, spec)
+    add_metadata(writer, spec, file_type)
     for name, shape in tensors(spec):
-        type = type_of(name, shape, spec)
-        n_bytes = prod(byte_shape(shape, type))
-        writer.add_tensor_info(name, shape, np.dtype(np.float32), n_bytes, type)
+        n_bytes = prod(byte_shape(shape, types[name]))
+        writer.add_tensor_info(name, shape, np.dtype(np.float32), n_bytes, types[name])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -176,6 +185,11 @@ def byte_shape(shape: tuple[int, ...], type: gguf.GGMLQuantizationType) -> tuple
     return (*shape[:-1], shape[-1] // block * size)
 
 
+def types_of(spec: RandomSpec) -> Types:
+    """The type of each tensor."""
+    return {name: type_of(name, shape, spec) for name, shape in tensors(spec)}
+
+
 def type_of(name: str, shape: tuple[int, ...], spec: RandomSpec) -> gguf.GGMLQuantizationType:
     """Matrices in the spec's type, vectors and what llama.cpp keeps in F32 in F32."""
     kept = (*_KEPT_F32, "shexp.weight") if spec.shared_in_f32 else _KEPT_F32
@@ -183,13 +197,27 @@ def type_of(name: str, shape: tuple[int, ...], spec: RandomSpec) -> gguf.GGMLQua
     return gguf.GGMLQuantizationType[spec.type if matrix else "F32"]
 
 
-def add_metadata(writer: Any, spec: RandomSpec) -> None:
+def add_metadata(writer: Any, spec: RandomSpec, file_type: int | None = None) -> None:
     """What llama.cpp needs to know about the model."""
     writer.add_type("model")
     writer.add_name(spec.name)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    writer.add_file_type(_FILE_TYPES[spec.type])
-    numbers: dict[str, Number] = {
+    writer.add_file_type(_FILE_TYPES[spec.type] if file_type is None else file_type)
+    for key, value in numbers_of(spec).items():
+        adds = {
+            bool: writer.add_bool,
+            int: writer.add_uint32,
+            float: writer.add_float32,
+            str: writer.add_string,
+        }
+        add = adds.get(type(value), writer.add_array)
+        add(f"{spec.architecture}.{key}", value)
+    spec.vocabulary.add_to(writer)
+
+
+def numbers_of(spec: RandomSpec) -> dict[str, Number]:
+    """The architecture's metadata, less its name in front."""
+    return {
         "block_count": spec.n_layer,
         "context_length": spec.n_ctx_train,
         "embedding_length": spec.n_embd,
@@ -199,12 +227,8 @@ def add_metadata(writer: Any, spec: RandomSpec) -> None:
         "attention.value_length": spec.head_dim,
         "attention.layer_norm_rms_epsilon": 1e-6,
         **spec.numbers(),
+        **spec.metadata,
     }
-    for key, value in numbers.items():
-        adds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
-        add = adds.get(type(value), writer.add_array)
-        add(f"{spec.architecture}.{key}", value)
-    spec.vocabulary.add_to(writer)
 
 
 def tensors(spec: RandomSpec) -> Iterator[tuple[str, tuple[int, ...]]]:

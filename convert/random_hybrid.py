@@ -1,11 +1,12 @@
-"""Random-weight models of two more hybrids: Nemotron-H with experts, and Kimi-Linear."""
+"""Random-weight models of more hybrids: Nemotron-H with experts, Kimi-Linear, and Qwen3.5's
+mixture of experts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .random_gguf import Number, RandomSpec, Shapes
+from .random_gguf import Number, Qwen3NextSpec, RandomSpec, Shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,3 +184,23 @@ class KimiLinearSpec(RandomSpec):
             "ffn_up_shexp.weight": wide,
             "ffn_down_shexp.weight": tall,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qwen35MoeSpec(Qwen3NextSpec):
+    """Sizes of a Qwen3.5 mixture of experts: Qwen3Next's layers, their two gates apart, and rope
+    in sections."""
+
+    architecture = "qwen35moe"
+
+    def layer(self, index: int) -> Shapes:
+        """Qwen3Next's, with a tensor for each of the linear attention's gates."""
+        shapes = dict(super().layer(index))
+        if shapes.pop("ssm_ba.weight", None):
+            gate = (self.ssm_v_heads, self.n_embd)
+            shapes |= {"ssm_beta.weight": gate, "ssm_alpha.weight": gate}
+        return shapes
+
+    def numbers(self) -> Mapping[str, Number]:
+        """Qwen3Next's, and the sections."""
+        return {**super().numbers(), "rope.dimension_sections": [11, 11, 10, 0]}

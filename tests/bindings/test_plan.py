@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pannier.convert.random_gguf import write_header
-from pannier.convert.real_shapes import spec_of
+from pannier.synth.models import spec_of
 from tests.bindings.conftest import DATA
 from tests.conftest import run_python
 
@@ -90,7 +90,7 @@ def test_experts_in_cpu_memory_with_a_cache_of_them(vulkan_engine):
 
 REAL = {
     "nemotron-3-nano": ("nemotron_h_moe 31B", 6 * 2 * 2 * 128 * 2),
-    "qwen3-next": ("qwen3next 80B", 12 * 2 * 2 * 256 * 2),
+    "qwen3-coder-next": ("qwen3next 80B", 12 * 2 * 2 * 256 * 2),
     "kimi-linear": ("kimi-linear 48B", 7 * (512 + 64) * 2),
 }
 """llama.cpp's words for the model, and bytes of a cell in F16."""

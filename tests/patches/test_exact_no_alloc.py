@@ -8,7 +8,7 @@ import pytest
 from pannier.convert.byte_vocabulary import ByteVocabulary
 from pannier.convert.random_gguf import write_header
 from pannier.convert.random_hybrid import KimiLinearSpec, NemotronHSpec
-from pannier.convert.real_shapes import spec_of
+from pannier.synth.models import spec_of
 from tests.bindings.test_plan import GRID, compare
 from tests.conftest import run_python
 
@@ -72,7 +72,7 @@ def test_hybrids_and_repacked_weights(cpu_engine, make, tmp_path):
 
 @pytest.mark.engine
 def test_a_plan_takes_no_memory(cpu_engine, tmp_path):
-    path = write_header(tmp_path / "model.gguf", spec_of("qwen3-next"))
+    path = write_header(tmp_path / "model.gguf", spec_of("qwen3-coder-next"))
     code = """
 import resource, sys
 import pannier

@@ -3,7 +3,7 @@
 import pytest
 
 from pannier.convert.random_gguf import write_header
-from pannier.convert.real_shapes import spec_of
+from pannier.synth.models import spec_of
 from tests.conftest import run_python
 
 CODE = """

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pannier.convert.random_gguf import write_header
-from pannier.convert.real_shapes import spec_of
+from pannier.synth.models import spec_of
 from tests.bindings.conftest import DATA
 from tests.conftest import engine_environment
 
@@ -104,7 +104,7 @@ def test_a_table_for_people(cpu_engine, tmp_path):
 @pytest.mark.engine
 def test_wrong_wishes(cpu_engine, tmp_path):
     model = DATA / "llama" / "model-f32.gguf"
-    large = write_header(tmp_path / "model.gguf", spec_of("qwen3-next"))
+    large = write_header(tmp_path / "model.gguf", spec_of("qwen3-coder-next"))
     cases = {
         (model, "--vram", "1G"): "--vram names 1 devices; there are 0",
         (model, "-dev", "GPU9"): "no device 'GPU9' to plan for",

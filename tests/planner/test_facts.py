@@ -3,15 +3,15 @@
 import pytest
 
 from pannier.convert.random_gguf import write_header
-from pannier.convert.real_shapes import spec_of
 from pannier.memory import TensorRow
 from pannier.modelfile import open_model_file
 from pannier.planner import ModelFacts
+from pannier.synth.models import spec_of
 from tests.bindings.conftest import DATA
 
 LAYERS = {
     "nemotron-3-nano": (52, 23, 6, 23),
-    "qwen3-next": (48, 48, 12, 36),
+    "qwen3-coder-next": (48, 48, 12, 36),
     "kimi-linear": (27, 26, 7, 20),
 }
 """Layers, those with experts, those that attend, those with a recurrent state."""
