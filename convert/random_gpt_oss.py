@@ -33,6 +33,8 @@ class GptOssSpec(RandomSpec):
             "rope.scaling.type": "yarn",
             "rope.scaling.factor": 32.0,
             "rope.scaling.original_context_length": 4096,
+            "rope.scaling.yarn_beta_fast": 32.0,
+            "rope.scaling.yarn_beta_slow": 1.0,
             "expert_count": self.n_expert,
             "expert_used_count": self.n_expert_used,
             "expert_feed_forward_length": self.n_ff_exp,

@@ -154,8 +154,10 @@ def _nemotron_3_nano(n: int, common: dict[str, Any]) -> NemotronHSpec:
             "attention.layer_norm_rms_epsilon": 1e-5,
             "rope.dimension_count": 84,
             "rope.freq_base": 10000.0,
+            "rope.scaling.finetuned": False,
             "expert_group_count": 1,
             "expert_group_used_count": 1,
+            "vocab_size": 131072,
         },
     )
 
@@ -179,6 +181,7 @@ def _kimi_linear(n: int, common: dict[str, Any]) -> KimiLinearSpec:
         n_ff_exp=1024,
         vocabulary=vocabulary_of(163840),
         n_ctx_train=1048576,
+        metadata={"expert_group_used_count": 1, "vocab_size": 163840},
     )
 
 
