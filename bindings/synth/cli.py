@@ -56,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Write the file; print its path on stdout. Nothing half-written stays."""
     from ..engine.progress import say
+    from ..errors import ArgumentError
     from .file import write_header_only
     from .routing import Routing
     from .weights import make_synthesis
@@ -71,10 +72,13 @@ def execute(args: argparse.Namespace) -> int:
     )
     n_weights = made.spec.n_weights / 1e9
     say(f"{made.spec.name}: {n_weights:.2f} billion weights, {made.n_weight_bytes / 1e9:.2f} GB")
-    if args.header_only:
-        write_header_only(args.out, made)
-    else:
-        _write(args.out, made)
+    try:
+        if args.header_only:
+            write_header_only(args.out, made)
+        else:
+            _write(args.out, made)
+    except OSError as error:
+        raise ArgumentError(f"{args.out} cannot be written: {error.strerror}") from error
     sys.stdout.write(f"{args.out}\n")
     return 0
 
@@ -83,6 +87,8 @@ def check_target(path: Path, *, force: bool) -> None:
     """Raise ArgumentError for a file that is there, without `force`, and for a missing folder."""
     from ..errors import ArgumentError
 
+    if path.is_dir():
+        raise ArgumentError(f"{path} is a folder; name a file in it")
     if path.exists() and not force:
         raise ArgumentError(f"{path} is there; --force writes over it")
     if not path.absolute().parent.is_dir():

@@ -54,7 +54,7 @@ def use_shares(n_expert: int, n_used: int, skew: float) -> Floats:
     """Share of the tokens that use the expert of each rank, [n_expert], sum n_used."""
     weights = np.arange(1, n_expert + 1, dtype=np.float64) ** -skew
     at_most = max(_AT_MOST, n_used / n_expert)
-    shares = n_used * weights / weights.sum()
+    shares: Floats = n_used * weights / weights.sum()
     for n_full in range(1, n_used + 1):
         if shares[n_full - 1] <= at_most:
             break

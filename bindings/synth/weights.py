@@ -28,6 +28,7 @@ from ..convert.random_gguf import (
     type_of,
 )
 from ..convert.recipes import FILE_TYPES, recipe_named
+from ..errors import ArgumentError
 from .blocks import Bytes, as_bytes, random_rows
 from .models import MODELS, spec_of
 from .routing import Routing, biases, topic_share
@@ -105,7 +106,8 @@ class Synthesis:
 
     def _is_matrix(self, name: str) -> bool:
         """Whether a tensor has the spec's type, and so what the recipe says."""
-        return type_of(name, self.shapes[name], self.spec) != gguf.GGMLQuantizationType.F32
+        type = type_of(name, self.shapes[name], self.spec)
+        return bool(type != gguf.GGMLQuantizationType.F32)
 
     def _matrix_rows(self, piece: Piece) -> Bytes:
         shape, type = self.shapes[piece.name], self.types[piece.name].name
@@ -181,6 +183,8 @@ def make_synthesis(
     n_layer: keep so many (`models.spec_of`). type: a recipe of llama-quantize; default the model's
     own. Raises ArgumentError for values that cannot be, EngineNotFound without an engine.
     """
+    if seed < 0:
+        raise ArgumentError(f"a seed of {seed}; it can be 0 or more")
     spec = replace(spec_of(name, n_layer), seed=seed)
     recipe = recipe_named(type or MODELS[name].recipe)
     return Synthesis(spec, chosen_types(spec, recipe), FILE_TYPES[recipe], routing or Routing())

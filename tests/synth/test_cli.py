@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import signal
 import subprocess
@@ -12,13 +13,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from pannier.cli import main
+from pannier.cli import main, make_parser
 from pannier.convert.random_gguf import types_of
 from pannier.engine import Engine
 from pannier.errors import ArgumentError
 from pannier.modelfile import open_model_file
 from pannier.synth.file import check_room, write_header_only
 from pannier.synth.models import spec_of
+from pannier.synth.routing import Routing
 from pannier.synth.weights import Synthesis
 from tests.conftest import engine_environment
 
@@ -50,6 +52,30 @@ def test_a_file_that_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert path.read_text() == "mine"
     assert main(["synth", "kimi-linear", "-o", str(tmp_path / "no" / "m.gguf")]) == 1
     assert "make it first" in capsys.readouterr().err
+    assert main(["synth", "kimi-linear", "-o", str(tmp_path), "--force"]) == 1
+    assert "is a folder; name a file in it" in capsys.readouterr().err
+    assert main(["synth", "kimi-linear", "-o", str(tmp_path / "n"), "--seed", "-1"]) == 1
+    assert "a seed of -1; it can be 0 or more" in capsys.readouterr().err
+
+
+def test_a_disk_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = spec_of("kimi-linear", 3)
+    made = Synthesis(spec, types_of(spec), 2)
+
+    def fail(path: Path, made: Synthesis) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pannier.synth.weights.make_synthesis", lambda *args, **options: made)
+    monkeypatch.setattr("pannier.synth.cli._write", fail)
+    assert main(["synth", "kimi-linear", "-o", str(tmp_path / "m.gguf")]) == 1
+    assert "m.gguf cannot be written: No space left on device" in capsys.readouterr().err
+
+
+def test_defaults_are_the_routings() -> None:
+    args = make_parser().parse_args(["synth", "kimi-linear", "-o", "m.gguf"])
+    assert Routing(args.skew, args.locality) == Routing()
 
 
 @pytest.mark.engine
