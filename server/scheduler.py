@@ -314,6 +314,7 @@ class Scheduler(Admission[Submit, Running]):
 
     def _start_over(self, running: Running) -> None:
         """Have a running request's tokens computed again."""
+        running.note_share(self.tree.n_share(running.seq))
         if running.seq in self.tree:
             self.tree.drop(running.seq)
             self.cache.operations.append(Drop(running.seq))
