@@ -24,6 +24,7 @@ from .messages import (
     StepOutputs,
     ToEngine,
 )
+from .reasons import NONE
 from .report import embedding_memory_report, embedding_slots_report
 from .stopwatch import Clock, monotonic
 
@@ -63,7 +64,9 @@ class EmbeddingLoop(MessageLoop[EmbeddingScheduler]):
     def handle(self, message: ToEngine) -> None:
         if isinstance(message, Embed):
             self.submitted[message.id] = self.clock()
-            self.send([self.scheduler.submit(message)])
+            refused = self.scheduler.submit(message)
+            self.counters.n_refused += refused is not None and refused.status == 503
+            self.send([refused])
         elif isinstance(message, Cancel):
             self.send([self.scheduler.cancel(message.id)])
         elif isinstance(message, Query):
@@ -89,6 +92,7 @@ class EmbeddingLoop(MessageLoop[EmbeddingScheduler]):
         news = [output for output in outputs if output is not None]
         for output in news:
             self.submitted.pop(output.id, None)
+            self.counters.note_output(output)
         if news:
             self.mailer.send(StepOutputs(news))
 
@@ -96,6 +100,7 @@ class EmbeddingLoop(MessageLoop[EmbeddingScheduler]):
 
     def schedule(self) -> list[Piece]:
         started = self.scheduler.admit()
+        self.counters.starts[NONE] += len(started)
         if started:
             self.mailer.send(Started(tuple(started)))
         return self.scheduler.schedule()
@@ -113,4 +118,5 @@ class EmbeddingLoop(MessageLoop[EmbeddingScheduler]):
         except PannierError as error:
             logger.error("a batch of %d prompts failed: %s", len(batch), error)
             return self.scheduler.retry(batch, str(error))
+        self.counters.prompt.n_tokens += sum(len(piece.prompt) for piece in batch)
         return self.scheduler.update(batch, list(rows))

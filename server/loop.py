@@ -14,7 +14,6 @@ from ..batch import Batch, Sampled
 from ..context import Context
 from ..errors import CacheFull, PannierError
 from .context_memory import ContextMemory
-from .counters import Counters
 from .message_loop import MessageLoop
 from .messages import (
     Answer,
@@ -74,7 +73,6 @@ class EngineLoop(MessageLoop[Scheduler]):
         self.pace = Pace(scheduler.limits.n_mixed, max_itl_s)
         self.watches: dict[int, Stopwatch] = {}
         self.outbox = Outbox(stream_interval_s)
-        self.counters = Counters()
 
     def work(self) -> None:
         self.receive()
@@ -94,7 +92,7 @@ class EngineLoop(MessageLoop[Scheduler]):
             self.handle(self.connection.recv())
         if was_idle:
             self.gather()
-        self.counters.n_timed_out += self.end_overdue()
+        self.end_overdue()
 
     def gather(self) -> None:
         """Wait a little for more: requests that start together share their steps."""

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from ..context import Context
 from .admission import Admission
+from .counters import Counters
 from .mailer import Mailer
 from .messages import Adapters, Output
 from .stopwatch import Clock, monotonic
@@ -42,6 +43,7 @@ class MessageLoop(ABC, Generic[Scheduling]):
         self.mailer = Mailer(connection)
         self.n_steps = 0
         self.adapters: Adapters = ()
+        self.counters = Counters(clock())
         self.stopping = False
 
     @abstractmethod
@@ -82,16 +84,16 @@ class MessageLoop(ABC, Generic[Scheduling]):
             self.context.set_adapters(dict(adapters))
             self.adapters = adapters
 
-    def end_overdue(self) -> int:
-        """End requests that have waited for longer than they may; how many those were."""
+    def end_overdue(self) -> None:
+        """End requests that have waited for longer than they may."""
         if self.queue_timeout_s <= 0 or not self.scheduler.waiting:
-            return 0
+            return
         latest = self.clock() - self.queue_timeout_s
         ids = [r.id for r in self.scheduler.waiting if self.submitted_at(r.id) < latest]
         error = f"no slot was free for {self.queue_timeout_s:g} s; try again later"
         retry_after_s = self.scheduler.policy.retry_after_s
+        self.counters.n_timed_out += len(ids)
         self.send(self.scheduler.fail(id, error, 503, retry_after_s) for id in ids)
-        return len(ids)
 
     def cancel_all(self) -> None:
         """End what still runs, and say so if anybody listens."""

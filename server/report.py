@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..context import Context
 from ..ledger import HOST
 from ..memory import DeviceMemory, MemoryReport, SequenceMemory
+from .activity import activity, progress
 from .embedding_scheduler import Embedding, EmbeddingScheduler
 from .running import Running
 from .scheduler import Scheduler
@@ -37,6 +38,7 @@ def memory_report(loop: EngineLoop) -> dict[str, Any]:
         ),
         "states": holdings.states,
         "prefixes": prefixes(loop, holdings),
+        "activity": activity(loop),
         **engine_row(context, report, loop.n_steps),
     }
 
@@ -186,6 +188,7 @@ def client_row(
         "id": running.id if running else None,
         "slot": running.slot if running else None,
         "seq": sequence.seq_id,
+        **progress(running),
         "n_cells": sequence.n_cells,
         "n_cells_shared": sequence.n_cells_shared,
         "n_cells_reserved": running.n_reserved if running else 0,
@@ -252,6 +255,7 @@ def embedding_memory_report(loop: EmbeddingLoop) -> dict[str, Any]:
         "kv": kv_row(context, holdings, 0, 0),
         "states": holdings.states,
         "prefixes": NO_PREFIXES,
+        "activity": activity(loop),
         **engine_row(context, report, loop.n_steps),
     }
 

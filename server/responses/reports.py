@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from .base import Answer
 
@@ -62,6 +62,15 @@ class Client(Answer):
     slot: int | None
     seq: int
     """The sequence that holds it."""
+    state: Literal["prompt", "decoding", "kept"]
+    """What its request does; kept: a prefix for later ones, whose counts are 0."""
+    n_prompt: int
+    """Tokens."""
+    n_reused: int
+    """Of these, those that were there when it started."""
+    n_computed: int
+    """Tokens of prompt and answer that the sequence holds."""
+    n_generated: int
     n_cells: int
     n_cells_shared: int
     """With other sequences."""
@@ -138,6 +147,34 @@ class Graphs(Answer):
     """llama.cpp's passes that reused the graph of the one before."""
 
 
+class Activity(Answer):
+    """What happened since the engine started; a new one begins again."""
+
+    n_running: int
+    """Requests that have a slot."""
+    n_waiting: int
+    max_queue: int
+    """Most that may wait; 0: any number."""
+    n_started: int
+    """Requests that got a slot."""
+    n_hits: int
+    """Of these, those that started from something that was kept."""
+    n_finished: int
+    """Requests that ended in any other way than the next two, those that their client left too."""
+    n_refused: int
+    """They found the queue full, or waited too long."""
+    n_failed: int
+    n_prompt_tokens: int
+    """Prompt tokens that were computed."""
+    n_cached_tokens: int
+    """Prompt tokens that were there."""
+    n_generated_tokens: int
+    uptime_s: float
+    reasons: dict[str, int]
+    """Requests that started, by why tokens of their prompt had to be computed that others like them
+    had been before: see [prefixes.md](prefixes.md)."""
+
+
 class Memory(Answer):
     """Bytes as the engine counts them between two steps."""
 
@@ -146,6 +183,7 @@ class Memory(Answer):
     kv: Cells
     states: States
     prefixes: Prefixes
+    activity: Activity
     graphs: Graphs
     n_sequences: int
     """Sequences of the context: those of the slots and those for prefixes."""
@@ -196,6 +234,11 @@ MEMORY: dict[str, Any] = {
             "id": 1,
             "slot": 3,
             "seq": 0,
+            "state": "decoding",
+            "n_prompt": 13,
+            "n_reused": 0,
+            "n_computed": 610,
+            "n_generated": 598,
             "n_cells": 610,
             "n_cells_shared": 0,
             "n_cells_reserved": 3003,
@@ -229,6 +272,21 @@ MEMORY: dict[str, Any] = {
         "device_bytes": 0,
         "host_bytes": 0,
         "disk_bytes": 0,
+    },
+    "activity": {
+        "n_running": 1,
+        "n_waiting": 0,
+        "max_queue": 0,
+        "n_started": 4,
+        "n_hits": 1,
+        "n_finished": 3,
+        "n_refused": 0,
+        "n_failed": 0,
+        "n_prompt_tokens": 61,
+        "n_cached_tokens": 12,
+        "n_generated_tokens": 646,
+        "uptime_s": 84.312,
+        "reasons": {"nothing shared": 2},
     },
     "graphs": {"n_steps": 608, "n_reused": 604},
     "n_sequences": 16,
