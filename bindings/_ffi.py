@@ -177,6 +177,7 @@ class context_params(Struct):
         ("n_threads_batch", c.c_int32),
         ("type_k", c.c_char_p),
         ("type_v", c.c_char_p),
+        ("type_state", c.c_char_p),
         ("flash_attn", c.c_int32),
         ("offload_kqv", c.c_int32),
         ("op_offload", c.c_int32),

@@ -44,6 +44,8 @@ class Context(Owner):
         n_ubatch: most tokens computed at once.
         n_threads, n_threads_batch: 0 is one per core.
         type_k, type_v: f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0 or q5_1.
+        type_state: of recurrent states: f32, or f16 or bf16 for models of the gated
+            delta net (Qwen3Next, Qwen3.5, Kimi-Linear): half the bytes, see docs/memory.md.
         flash_attn: "auto", "on" or "off".
         kv_unified: one cache for all sequences, which can share cells, or one
             of n_ctx / n_parallel cells for each.

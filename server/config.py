@@ -32,6 +32,8 @@ class EngineConfig:
     moe_cache_mib: int = 0
     cache_type_k: str = "f16"
     cache_type_v: str = "f16"
+    state_type: str = "f32"
+    """Of recurrent states."""
     flash_attn: str = "auto"
     kv_unified: bool = True
     memory_limits: tuple[tuple[str, int], ...] = ()

@@ -142,7 +142,8 @@ def open_store(config: EngineConfig, context: Context) -> StateStore:
     """States of this model file, engine and cache layout. Raises `ServerError`."""
     directory = Path(config.prefix_cache_dir).expanduser() if config.prefix_cache_dir else None
     file = Path(config.model).stat()
-    layout = (config.cache_type_k, config.cache_type_v, config.flash_attn, context.kv_unified)
+    types = (config.cache_type_k, config.cache_type_v, config.state_type)
+    layout = (*types, config.flash_attn, context.kv_unified)
     engine = _ffi.library().path.parent.parent.name
     identity = f"{Path(config.model).name} {file.st_size} {file.st_mtime_ns} {engine} {layout}"
     try:

@@ -254,6 +254,7 @@ struct pannier_context_params {
     int32_t      n_threads_batch;
     const char * type_k;        // f32 f16 bf16 q8_0 q4_0 q4_1 iq4_nl q5_0 q5_1
     const char * type_v;
+    const char * type_state;    // of recurrent states: f32, or f16 or bf16 where the architecture allows
     int32_t      flash_attn;    // -1 auto, 0 off, 1 on
     int32_t      offload_kqv;
     int32_t      op_offload;
