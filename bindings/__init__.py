@@ -19,12 +19,14 @@ from .errors import (
     LoadCancelled,
     ModelError,
     PannierError,
+    PlacementError,
     PlanError,
     RequestError,
     ServerError,
 )
 from .memory import MemoryReport, MemoryRow, SequenceMemory, TensorRow
 from .model import Model
+from .op_placement import PlacementReport
 from .sampling import SamplingParams
 from .sequence import Sequence
 
@@ -50,6 +52,8 @@ __all__ = [
     "Model",
     "ModelError",
     "PannierError",
+    "PlacementError",
+    "PlacementReport",
     "PlanError",
     "RequestError",
     "Sampled",

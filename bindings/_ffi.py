@@ -442,6 +442,12 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
             *(c.POINTER(memory_row), int32_arg, _I32P),
         ],
     ),
+    ("context_placement", c.c_int, [_HANDLE, int32_arg, _OUT_TEXT]),
+    (
+        "context_plan_placement",
+        c.c_int,
+        [_HANDLE, c.POINTER(context_params), int32_arg, _OUT_TEXT],
+    ),
     ("allocations", c.c_int, [c.POINTER(memory_row), int32_arg, _I32P]),
     (
         "quant_choose",
