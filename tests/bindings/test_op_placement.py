@@ -90,7 +90,7 @@ def test_an_op_that_the_device_lacks(vulkan_engine: Engine) -> None:
     system memory."""
     said, report = strict(vulkan_engine, MAMBA)
     assert "SSM_SCAN of layers 0-2 would run on CPU instead of Vulkan0" in said
-    assert "Vulkan0 cannot compute with blk.0.ssm_a, f32 [1, 8] of 32 bytes" in said
+    assert "Vulkan0 cannot compute with blk.0.ssm_a, f32 [1, 4] of 16 bytes" in said
     assert r"-ot 'blk\.(0|1|2)\.ssm_a=CPU'" in said
     assert {one["name"] for one in report["weights"]} == {f"blk.{i}.ssm_a" for i in range(3)}
     assert graph(report, "decode")["ops"]["CPU"]["SSM_SCAN"] == 3
