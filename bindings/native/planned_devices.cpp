@@ -55,8 +55,9 @@ ggml_backend_dev_t device_of(const ggml_tensor * tensor) {
 }
 
 int layer_of(const std::string & name) {
-    std::smatch match;
-    return std::regex_search(name, match, std::regex("-([0-9]{1,4})( |$)")) ? std::stoi(match[1]) : -1;
+    static const std::regex ending("-([0-9]{1,4})( |$)");
+    std::smatch             match;
+    return std::regex_search(name, match, ending) ? std::stoi(match[1]) : -1;
 }
 
 bool is_view(const ggml_tensor * node) {
