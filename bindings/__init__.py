@@ -24,17 +24,19 @@ from .errors import (
     RequestError,
     ServerError,
 )
-from .memory import MemoryReport, MemoryRow, SequenceMemory, TensorRow
+from .memory import DeviceMemory, MemoryReport, MemoryRow, SequenceMemory, TensorRow
 from .model import Model
 from .op_placement import PlacementReport
 from .sampling import SamplingParams
 from .sequence import Sequence
+from .sharing import CellGroup
 
 __all__ = [
     "Adapter",
     "ArgumentError",
     "Batch",
     "CacheFull",
+    "CellGroup",
     "ChatError",
     "ChatPrompt",
     "ClosedError",
@@ -44,6 +46,7 @@ __all__ = [
     "ConvertError",
     "DecodeError",
     "Device",
+    "DeviceMemory",
     "EngineError",
     "EngineNotFound",
     "LoadCancelled",
