@@ -106,15 +106,15 @@ def lines(series: Series) -> list[str]:
         f"allocated ({_signed(each.allocated - each.predicted)}), {short_size(each.measured)} as "
         f"measured ({_signed(each.measured - each.allocated)}){ratio}.",
         f"It held {short_size(each.held)} by the ledger when that was read.",
+        *(f"{place.name} was measured by {BY[place.measured_by]}." for place in series.last.places),
     ]
 
 
 def _table(series: Series) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("", no_wrap=True)
-    for point in series.points:
-        table.add_column(_clients(point.n_clients), justify="right")
-    table.add_column("each additional", justify="right")
+    heads = [_clients(point.n_clients) for point in series.points]
+    for i, head in enumerate(["", *heads, "each more"]):
+        table.add_column(head, justify="right" if i else "left", no_wrap=True)
     table.add_row("tokens of context", *(f"{point.n_ctx:,}" for point in series.points))
     for kind in KINDS:
         _add(table, kind.replace("_", " "), [point.kinds[kind] for point in series.points], series)
@@ -126,7 +126,7 @@ def _table(series: Series) -> Table:
 def _add_place(table: Table, series: Series, index: int, last: Place) -> None:
     """Three figures of one memory, and what is between them."""
     places = [point.places[index] for point in series.points]
-    table.add_row(Text(f"{last.name}: {BY[last.measured_by]}", style="dim"))
+    table.add_row(Text(last.name, style="dim"))
     figures = {name: [getattr(place, f"{name}_bytes") for place in places] for name in FIGURES}
     before: list[int] | None = None
     for name, values in figures.items():

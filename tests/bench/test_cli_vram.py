@@ -73,7 +73,8 @@ def test_clients_on_the_cpu(cpu_engine, tmp_path):
 @pytest.mark.vulkan
 def test_clients_on_a_device(vulkan_engine):
     env = {"GGML_VK_VISIBLE_DEVICES": "0"}
-    report = found(vulkan_engine, TINY, "-np", 4, *SMALL, "-ub", 32, env=env)
+    # flash attention ends in the driver, Mesa 22.3's
+    report = found(vulkan_engine, TINY, "-np", 4, *SMALL, "-ub", 32, "-fa", "off", env=env)
     check_measured(report["series"][0], "Vulkan0")
 
 

@@ -56,20 +56,20 @@ def test_a_cache_of_one_size_takes_no_more_with_clients():
 
 
 def test_sentences():
-    first, second, third = lines(GROWING)
+    first, second, third, fourth = lines(GROWING)
     assert first == "Each additional client needs 256 cells and a state, 3.25 MiB."
     assert "3.25 MiB as planned, 3.25 MiB as allocated (0), 3.25 MiB as measured (0)" in second
     assert "(1.000 of that)" in second
     assert "held 3.12 MiB by the ledger" in third
+    assert fourth == "CPU was measured by resident memory, pages of files left out."
     assert lines(series(point(1, 512))) == []
     assert lines(PLANNED)[1] == "It takes 3.25 MiB as planned."
 
 
 def test_tables():
     text = printed(Report("m.gguf", LOAD, (GROWING,)))
-    for words in ("8 clients", "each additional", "2,304", "recurrent", "predicted", "difference"):
+    for words in ("8 clients", "each more", "2,304", "recurrent", "predicted", "difference"):
         assert words in text
-    assert "CPU: resident memory, pages of files left out" in text
     compared = printed(Report("m.gguf", LOAD, (PLANNED, PLANNED)))
     assert "KV at 8 clients over that at 1: 4.50 (pannier)" in compared
 
