@@ -9,9 +9,9 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -68,13 +68,7 @@ class BenchServer:
             return answer.status, answer.read()
 
     def _receive(self) -> object:
-        try:
-            news: object = self._connection.recv()
-        except EOFError:
-            raise ServerError("the server ended without a word") from None
-        if isinstance(news, PannierError):
-            raise news
-        return news
+        return receive(self._connection)
 
 
 @contextlib.contextmanager
@@ -86,7 +80,7 @@ def running(config: EngineConfig) -> Iterator[BenchServer]:
     process.start()
     theirs.close()
     try:
-        url = urlsplit(str(_first(ours)))
+        url = urlsplit(str(receive(ours)))
         server = BenchServer(ours, url.hostname or "", url.port or 0)
         server.wait_until_loaded()
         yield server
@@ -95,8 +89,15 @@ def running(config: EngineConfig) -> Iterator[BenchServer]:
         ours.close()
 
 
-def _first(connection: Connection) -> object:
-    return BenchServer(connection, "", 0)._receive()
+def receive(connection: Connection) -> object:
+    """What the child says next. Raises ServerError if it has ended, and the error that it tells."""
+    try:
+        news: object = connection.recv()
+    except EOFError:
+        raise ServerError("the server ended without a word") from None
+    if isinstance(news, PannierError):
+        raise news
+    return news
 
 
 def _end(process: multiprocessing.process.BaseProcess) -> None:
@@ -129,17 +130,14 @@ def _serve(connection: Connection, config: EngineConfig) -> None:
         with Listener(HttpSettings(port=0)) as listener:
             say(listener.url)
             assert config.engine
-            from pathlib import Path
-
             engine = open_engine(Path(config.engine))
             settings = ServerSettings(model_path=config.model, build_info="pannier-bench")
             run(config, settings, engine, listener)
     except PannierError as error:
         say(error)
-        time.sleep(POLL_S)
 
 
-def _answer(connection: Connection, say: Any) -> None:
+def _answer(connection: Connection, say: Callable[[object], None]) -> None:
     """Tell the engine's process id when asked."""
     try:
         while connection.recv():
