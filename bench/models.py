@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from pannier.convert import byte_vocabulary, random_dense, random_gguf
-from pannier.convert.byte_vocabulary import N_FIXED, ByteVocabulary, made_up_words
+from pannier.convert.byte_vocabulary import vocabulary_of
 from pannier.convert.random_dense import Gemma3Spec, Qwen3Spec
 from pannier.convert.random_gguf import Qwen3NextSpec, RandomSpec, write_random
 from pannier.engine import BuildOptions, ensure_engine
@@ -39,11 +39,6 @@ class BenchModel:
         return sha256(b"".join([repr(self).encode(), *made_by])).hexdigest()
 
 
-def vocabulary(size: int) -> ByteVocabulary:
-    """A vocabulary of `size` tokens: control tokens, bytes, made-up words."""
-    return ByteVocabulary(tuple(made_up_words(size - N_FIXED)))
-
-
 def large() -> BenchModel:
     """332 million weights, 68 million of them at work for a token: 12 layers, 3 of them full
     attention, 64 experts of which 8 are used."""
@@ -60,7 +55,7 @@ def large() -> BenchModel:
         n_expert=64,
         n_expert_used=8,
         n_ff_exp=256,
-        vocabulary=vocabulary(32768),
+        vocabulary=vocabulary_of(32768),
         tied=True,
     )
     return BenchModel("qwen3next-332m-q4_k_m.gguf", spec, "Q4_K_M")
@@ -82,7 +77,7 @@ def small() -> BenchModel:
         n_expert=16,
         n_expert_used=4,
         n_ff_exp=32,
-        vocabulary=vocabulary(8192),
+        vocabulary=vocabulary_of(8192),
         tied=True,
         type="Q8_0",
     )
@@ -99,7 +94,7 @@ def dense() -> BenchModel:
         n_head_kv=2,
         head_dim=128,
         n_ff=3072,
-        vocabulary=vocabulary(32768),
+        vocabulary=vocabulary_of(32768),
         tied=True,
     )
     return BenchModel("qwen3-134m-q4_k_m.gguf", spec, "Q4_K_M")
@@ -116,7 +111,7 @@ def window() -> BenchModel:
         head_dim=128,
         n_ff=3072,
         n_swa=512,
-        vocabulary=vocabulary(32768),
+        vocabulary=vocabulary_of(32768),
         tied=True,
     )
     return BenchModel("gemma3-134m-q4_k_m.gguf", spec, "Q4_K_M")

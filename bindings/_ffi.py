@@ -63,8 +63,11 @@ class device(Struct):
         ("description", c.c_char_p),
         ("backend", c.c_char_p),
         ("type", c.c_int32),
+        ("id", c.c_char_p),
         ("memory_total", c.c_uint64),
         ("memory_free", c.c_uint64),
+        ("process_bytes", c.c_int64),
+        ("allocated_bytes", c.c_int64),
     ]
 
 
@@ -241,16 +244,14 @@ class step(Struct):
     ]
 
 
-class seq_memory(Struct):
+class cell_group(Struct):
     _fields_ = [
         ("size", c.c_size_t),
-        ("pos_min", c.c_int32),
-        ("pos_max", c.c_int32),
+        ("kind", c.c_int32),
+        ("n_holders", c.c_int32),
+        ("first_holder", c.c_int32),
         ("n_cells", c.c_uint64),
-        ("n_cells_shared", c.c_uint64),
-        ("kv_bytes", c.c_uint64),
-        ("recurrent_bytes", c.c_uint64),
-        ("recurrent_shared", c.c_int32),
+        ("cell_bytes", c.c_uint64),
     ]
 
 
@@ -417,7 +418,7 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     ("context_graphs_reused", c.c_int64, [_HANDLE]),
     ("seq_remove", c.c_int, [_HANDLE, int32_arg, int32_arg, int32_arg, _I32P]),
     ("seq_copy", c.c_int, [_HANDLE, int32_arg, int32_arg]),
-    ("seq_get_memory", c.c_int, [_HANDLE, int32_arg, c.POINTER(seq_memory)]),
+    ("seq_get_range", c.c_int, [_HANDLE, int32_arg, _I32P, _I32P]),
     ("seq_save", c.c_int, [_HANDLE, int32_arg, c.c_void_p, c.c_size_t, c.POINTER(c.c_size_t)]),
     ("seq_load", c.c_int, [_HANDLE, int32_arg, c.c_char_p, c.c_size_t]),
     (
@@ -428,6 +429,11 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     ("sampler_clear", c.c_int, [_HANDLE, int32_arg]),
     ("sampler_end_reasoning", c.c_int, [_HANDLE, int32_arg, _I32P]),
     ("context_memory", c.c_int, [_HANDLE, c.POINTER(memory_row), int32_arg, _I32P]),
+    (
+        "context_cells",
+        c.c_int,
+        [_HANDLE, *(c.POINTER(cell_group), int32_arg, _I32P), *(_I32P, int32_arg, _I32P)],
+    ),
     (
         "context_plan",
         c.c_int,
@@ -603,6 +609,11 @@ def float32_pointer(address: int) -> Any:
 def memory_rows_of(n: int) -> Any:
     """A C array of n memory rows that know their size."""
     return (memory_row * n)(*(memory_row() for _ in range(n)))
+
+
+def cell_groups_of(n: int) -> Any:
+    """A C array of n groups of cells that know their size."""
+    return (cell_group * n)(*(cell_group() for _ in range(n)))
 
 
 def tensor_rows_of(n: int) -> Any:

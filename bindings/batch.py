@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ._ffi import OUTPUT_DRAFT, OUTPUT_LOGITS, OUTPUT_NONE, OUTPUT_SAMPLE
 
@@ -48,8 +49,7 @@ class Batch:
             self.outputs.extend([OUTPUT_DRAFT] * len(draft))
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled:
+class Sampled(NamedTuple):
     """One sampled token."""
 
     row: int

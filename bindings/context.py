@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Sequence as Sequence_
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ from .buffers import StepBuffers
 from .context_params import native_context_params
 from .embedding import POOLING, Rows, embed, normalized
 from .errors import ArgumentError, ClosedError
-from .memory import MemoryReport
-from .native_rows import as_memory_row, memory_rows
+from .ledger import CellBook, device_ledger, weights_by_role
+from .memory import MemoryReport, SequenceMemory
+from .native_rows import as_memory_row, cell_groups, memory_rows
 from .owner import Owner
 from .sampler import native_sampler
 from .sampling import SamplingParams
@@ -309,15 +311,28 @@ class Context(Owner):
     def memory(self) -> MemoryReport:
         """What this context and its model hold now, measured by the engine."""
         with self._lock:
-            rows = memory_rows(self._lib.context_memory, self.handle)
-            allocated = memory_rows(self._lib.allocations) if self._has_record() else []
+            rows = tuple(map(as_memory_row, memory_rows(self._lib.context_memory, self.handle)))
+            recorded = memory_rows(self._lib.allocations) if self._has_record() else []
+            cells = cell_groups(self.handle)
+            book = CellBook(cells, self.n_rs_seq)
             n_sequences = self.n_parallel if self.has_memory else 0
-            sequences = tuple(self.sequence(i).memory() for i in range(n_sequences))
+            sequences = tuple(book.of(i, self.sequence(i).range()) for i in range(n_sequences))
+        by_device: Counter[str] = Counter()
+        for row in recorded:
+            by_device[row.device.decode()] += row.bytes
         return MemoryReport(
-            rows=tuple(as_memory_row(row) for row in rows),
+            rows=rows,
             sequences=sequences,
-            allocated=tuple((row.buffer_type.decode(), row.bytes) for row in allocated),
+            allocated=tuple((row.buffer_type.decode(), row.bytes) for row in recorded),
+            cells=cells,
+            devices=device_ledger(rows, by_device, weights_by_role(self.model.tensors, rows)),
         )
+
+    def sequence_memory(self, seq_id: int) -> SequenceMemory:
+        """What one sequence holds now."""
+        with self._lock:
+            positions = self.sequence(seq_id).range()
+            return CellBook(cell_groups(self.handle), self.n_rs_seq).of(seq_id, positions)
 
     def _has_record(self) -> bool:
         count = _ffi.int32()

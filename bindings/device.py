@@ -22,6 +22,12 @@ class Device:
     """"cpu", "gpu", "igpu" or "accel"."""
     memory_total: int
     memory_free: int
+    id: str = ""
+    """PCI address, where it has one."""
+    process_bytes: int | None = None
+    """What this process holds there, by the driver; None where the backend cannot ask."""
+    allocated_bytes: int | None = None
+    """What the backend has asked of the driver, its scratch pools included; None likewise."""
 
 
 def devices() -> list[Device]:
@@ -53,4 +59,11 @@ def _device(lib: _ffi.Library, index: int) -> Device:
         type=kind,
         memory_total=raw.memory_total,
         memory_free=raw.memory_free if available is None else available,
+        id=raw.id.decode(),
+        process_bytes=_known(raw.process_bytes),
+        allocated_bytes=_known(raw.allocated_bytes),
     )
+
+
+def _known(n_bytes: int) -> int | None:
+    return n_bytes if n_bytes >= 0 else None

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-KINDS = ("weights", "kv", "recurrent", "compute", "output", "moe_cache")
+from .roles import Role
+from .sharing import CellGroup
+
+KINDS = ("weights", "kv", "recurrent", "compute", "output", "moe_cache", "rollback", "lora")
+"""In the order of the engine's numbers."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class TensorRow:
 
 @dataclass(frozen=True)
 class SequenceMemory:
-    """What one sequence holds. Bytes of a shared cell count in full for each of its holders."""
+    """What one sequence holds."""
 
     seq_id: int
     pos_min: int
@@ -45,9 +50,65 @@ class SequenceMemory:
     n_cells: int
     """Cells of the KV cache that hold this sequence."""
     n_cells_shared: int
+    """Of these, cells that hold others too."""
     kv_bytes: int
+    """Of its cells in all KV caches, shared ones in full."""
+    kv_private_bytes: int
+    """Of the cells that nobody else holds."""
+    kv_shared_bytes: int
+    """Its part of the shared cells: their bytes by the number of their sharers."""
     recurrent_bytes: int
+    """Of its recurrent state, or its part of a shared one."""
+    rollback_bytes: int
+    """Of the state's rollback planes, likewise."""
     recurrent_shared: bool
+    """Another sequence has the same state, until one of them decodes."""
+
+    @property
+    def owned_bytes(self) -> int:
+        """All of it. Summed over the sequences and with what is free, the caches."""
+        return (
+            self.kv_private_bytes
+            + self.kv_shared_bytes
+            + self.recurrent_bytes
+            + self.rollback_bytes
+        )
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """One device: what owners of this context and its model hold there, and the rest."""
+
+    name: str
+    """"CPU" is system memory, pinned buffers included."""
+    description: str
+    type: str
+    """"cpu", "gpu", "igpu" or "accel"."""
+    total_bytes: int
+    free_bytes: int
+    process_bytes: int | None
+    """What the driver says this process holds there; None where it does not say."""
+    kinds: Mapping[str, int]
+    """Kind to bytes, all of `KINDS`."""
+    weights: Mapping[Role, int]
+    """Role to bytes; "other" has the padding of buffers too. Their sum is the kind's."""
+    pool_bytes: int = 0
+    """Scratch memory of the backend beside ggml's buffers, where it tells (Vulkan)."""
+    checkpoint_bytes: int = 0
+    """Saved states of sequences, where a server keeps some."""
+
+    @property
+    def owned_bytes(self) -> int:
+        """Sum over the owners."""
+        return sum(self.kinds.values()) + self.pool_bytes + self.checkpoint_bytes
+
+    @property
+    def untracked_bytes(self) -> int:
+        """What the process holds there (or all that is in use, where nobody says) and no owner
+        does: the driver's share, and what is outside ggml."""
+        in_use = self.total_bytes - self.free_bytes
+        known = in_use if self.process_bytes is None else self.process_bytes
+        return max(0, known - self.owned_bytes)
 
 
 @dataclass(frozen=True)
@@ -55,10 +116,16 @@ class MemoryReport:
     """The engine's own figures for one context and its model, in bytes."""
 
     rows: tuple[MemoryRow, ...]
+    """By buffer type and kind."""
     sequences: tuple[SequenceMemory, ...]
+    """All of the context's, empty ones too."""
     allocated: tuple[tuple[str, int], ...]
     """(buffer type, bytes) that ggml holds in this process, recorded at its allocator.
     Empty on an engine that was built without patches."""
+    cells: tuple[CellGroup, ...]
+    """Cells and recurrent states that are held, by who holds them."""
+    devices: tuple[DeviceMemory, ...]
+    """Every device of the engine."""
 
     @property
     def total_bytes(self) -> int:

@@ -6,8 +6,10 @@ from typing import Any
 
 from . import _ffi
 from .memory import KINDS, MemoryRow, TensorRow
+from .sharing import CellGroup
 
 MAX_ROWS = 256
+_CELL_KINDS = ("kv", "window", "state")
 
 
 def memory_rows(function: Any, *args: Any) -> list[_ffi.memory_row]:
@@ -45,4 +47,29 @@ def tensor_rows(model: _ffi.Handle) -> tuple[TensorRow, ...]:
             bytes=row.bytes,
         )
         for row in array
+    )
+
+
+def cell_groups(context: _ffi.Handle) -> tuple[CellGroup, ...]:
+    """Who holds which cells. Nobody may decode between the two calls in here."""
+    lib = _ffi.library()
+    n_groups, n_holders = _ffi.int32(), _ffi.int32()
+    lib.check(
+        lib.context_cells(context, None, 0, _ffi.byref(n_groups), None, 0, _ffi.byref(n_holders))
+    )
+    groups, holders = _ffi.cell_groups_of(n_groups.value), _ffi.int32s_of(n_holders.value)
+    lib.check(
+        lib.context_cells(
+            *(context, groups, n_groups.value, _ffi.byref(n_groups)),
+            *(holders, n_holders.value, _ffi.byref(n_holders)),
+        )
+    )
+    return tuple(
+        CellGroup(
+            _CELL_KINDS[group.kind],
+            group.n_cells,
+            group.cell_bytes,
+            tuple(holders[group.first_holder : group.first_holder + group.n_holders]),
+        )
+        for group in groups
     )

@@ -23,22 +23,17 @@ class Sequence:
 
     def memory(self) -> SequenceMemory:
         """What the sequence holds now."""
-        raw = _ffi.seq_memory()
-        self.context.call("seq_get_memory", self.seq_id, _ffi.byref(raw))
-        return SequenceMemory(
-            seq_id=self.seq_id,
-            pos_min=raw.pos_min,
-            pos_max=raw.pos_max,
-            n_cells=raw.n_cells,
-            n_cells_shared=raw.n_cells_shared,
-            kv_bytes=raw.kv_bytes,
-            recurrent_bytes=raw.recurrent_bytes,
-            recurrent_shared=bool(raw.recurrent_shared),
-        )
+        return self.context.sequence_memory(self.seq_id)
+
+    def range(self) -> tuple[int, int]:
+        """Its first and last position; -1 where it is empty."""
+        first, last = _ffi.int32(), _ffi.int32()
+        self.context.call("seq_get_range", self.seq_id, _ffi.byref(first), _ffi.byref(last))
+        return first.value, last.value
 
     def __len__(self) -> int:
         """Tokens that the sequence stands for: its last position plus one."""
-        return self.memory().pos_max + 1
+        return self.range()[1] + 1
 
     def clear(self) -> None:
         """Remove everything."""

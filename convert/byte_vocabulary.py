@@ -56,6 +56,11 @@ class ByteVocabulary:
         writer.add_chat_template(CHAT_TEMPLATE)
 
 
+def vocabulary_of(size: int) -> ByteVocabulary:
+    """A vocabulary of `size` tokens: control tokens, bytes, made-up words."""
+    return ByteVocabulary(tuple(made_up_words(size - N_FIXED)))
+
+
 def byte_names() -> list[str]:
     """The printable character that stands for each byte in a byte-level vocabulary (GPT-2's
     scheme): itself where it is printable, else the next unused one from U+0100 on."""

@@ -26,16 +26,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from .byte_vocabulary import N_FIXED, ByteVocabulary, made_up_words
+from .byte_vocabulary import vocabulary_of
 from .random_gguf import Qwen3NextSpec, RandomSpec, write_header
 from .random_hybrid import KimiLinearSpec, NemotronHSpec
 
 NEMOTRON_PATTERN = "MEMEM*" + 4 * "EMEMEM*" + "EMEMEMEM*" + "EMEMEMEME"
-
-
-def vocabulary(size: int) -> ByteVocabulary:
-    """A vocabulary of `size` tokens."""
-    return ByteVocabulary(tuple(made_up_words(size - N_FIXED)))
 
 
 def nemotron_3_nano(type: str) -> NemotronHSpec:
@@ -58,7 +53,7 @@ def nemotron_3_nano(type: str) -> NemotronHSpec:
         n_expert_used=6,
         n_ff_exp=1856,
         n_ff_shared=3712,
-        vocabulary=vocabulary(131072),
+        vocabulary=vocabulary_of(131072),
         n_ctx_train=1048576,
     )
 
@@ -80,7 +75,7 @@ def qwen3_next(type: str) -> Qwen3NextSpec:
         n_expert=512,
         n_expert_used=10,
         n_ff_exp=512,
-        vocabulary=vocabulary(151936),
+        vocabulary=vocabulary_of(151936),
         n_ctx_train=262144,
     )
 
@@ -104,7 +99,7 @@ def kimi_linear(type: str) -> KimiLinearSpec:
         n_expert=256,
         n_expert_used=8,
         n_ff_exp=1024,
-        vocabulary=vocabulary(163840),
+        vocabulary=vocabulary_of(163840),
         n_ctx_train=1048576,
     )
 

@@ -206,7 +206,12 @@ def one_by_one(output: Output) -> Iterator[Output]:
         for i in range(n_alone):
             part = probs[i : i + 1]
             yield Output(
-                output.id, tokens[i : i + 1], part, timings=output.timings, slot=output.slot
+                output.id,
+                tokens[i : i + 1],
+                part,
+                timings=output.timings,
+                slot=output.slot,
+                memory=output.memory,
             )
         output = replace(output, tokens=tokens[n_alone:], logprobs=probs[n_alone:])
     yield output

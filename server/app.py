@@ -32,6 +32,7 @@ from .edge import Edge
 from .errors import install
 from .http_settings import HttpSettings
 from .openapi import document, openapi_router
+from .page.routes import page_routes
 from .settings import ServerSettings
 from .state import Serving, Vocabulary
 
@@ -76,9 +77,12 @@ def create_app(
         adapters=AdapterList(settings.adapters, settings.adapter_scales),
         pieces=Pieces(vocabulary, special=settings.special),
         all_pieces=Pieces(vocabulary, special=True),
+        shows_page=http.shows_page,
     )
     for router in (*ROUTERS, openapi_router(ROUTERS)):
         app.include_router(router, prefix=http.api_prefix)
+    if http.shows_page:
+        app.router.routes.extend(page_routes(http.api_prefix))
     if http.static_path:
         app.mount(http.api_prefix or "/", StaticFiles(directory=http.static_path, html=True))
     app.add_middleware(Edge, settings=http, keys=settings.api_keys)

@@ -1,8 +1,9 @@
-"""API keys: asked for on every endpoint but `/health`."""
+"""API keys: asked for on every endpoint but `/health`, and not for the page."""
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Collection
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -13,9 +14,11 @@ PUBLIC = ("/health", "/v1/health")
 class ApiKeys:
     """Lets only requests with one of the keys through; all of them where there are no keys."""
 
-    def __init__(self, keys: tuple[str, ...], prefix: str = "") -> None:
+    def __init__(self, keys: tuple[str, ...], prefix: str = "", page: Collection[str] = ()) -> None:
         self._keys = [key.encode() for key in keys]
-        self._public = frozenset(prefix + path for path in PUBLIC)
+        self._public = frozenset(prefix + path for path in (*PUBLIC, *page))
+        if page:
+            self._public |= {prefix}  # it leads to the page
 
     def allow(self, path: str, headers: Headers) -> bool:
         """Whether a request may go on."""

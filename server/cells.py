@@ -69,6 +69,11 @@ class CellTree:
         tail = self.tails.get(seq)
         return sum(len(r.tokens) for r in tail.path() if len(r.sequences) == 1) if tail else 0
 
+    def n_share(self, seq: int) -> float:
+        """Cells of this sequence, each by the number of its sharers."""
+        tail = self.tails.get(seq)
+        return sum(len(r.tokens) / len(r.sequences) for r in tail.path()) if tail else 0.0
+
     def n_held(self, sequences: Collection[int]) -> int:
         """Cells that these sequences hold, shared ones once."""
         runs = {run for seq in sequences if seq in self.tails for run in self.tails[seq].path()}

@@ -1,4 +1,4 @@
-"""What an engine has done since it started, for `/metrics`."""
+"""What an engine has done since it started, for `/metrics` and `/memory`."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ class Work:
 class Counters:
     """Totals; the `recent` ones since they were last reported."""
 
+    since: float
+    """When it started, by the loop's clock."""
     prompt: Work = field(default_factory=Work)
     recent_prompt: Work = field(default_factory=Work)
     predicted: Work = field(default_factory=Work)
@@ -78,6 +80,11 @@ class Counters:
         if n_prompt:
             self.prompt.add(n_prompt, n_prompt, seconds)
             self.recent_prompt.add(n_prompt, n_prompt, seconds)
+
+    def note_output(self, output: Output) -> None:
+        """A request that generates nothing has news."""
+        if output.finish is not None:
+            self.ends[output.finish] += 1
 
     def note_end(self, watch: Stopwatch, output: Output, now: float) -> None:
         """A request ends."""

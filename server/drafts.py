@@ -8,7 +8,7 @@ be moved or used again in the same step.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .limits import Limits
 from .lookup import Lookup
@@ -19,13 +19,16 @@ from .running import Running
 class Draft:
     """Tokens that may follow; those after the first `n_guessed` only make it longer."""
 
-    tokens: list[int] = field(default_factory=list)
+    tokens: Sequence[int] = ()
     n_guessed: int = 0
 
     def padded(self, n: int, token: int) -> Draft:
         """Of n tokens."""
         tokens = [*self.tokens, *[token] * n][:n]
         return Draft(tokens, min(n, self.n_guessed))
+
+
+NO_DRAFT = Draft()
 
 
 class Drafts:
@@ -43,7 +46,7 @@ class Drafts:
     def make(self, decoding: Sequence[Running], n_prompts: int, budget: int) -> list[Draft]:
         """One for each decoding request in a step of at most `budget` tokens; so many prompts are
         computed in it."""
-        none = [Draft() for _ in decoding]
+        none = [NO_DRAFT] * len(decoding)
         if not self.n_most or not decoding or (n_prompts and not self.beside_prompts):
             return none
         share = (budget - len(decoding) - min(n_prompts, 1)) // len(decoding)

@@ -20,6 +20,7 @@ from .auth import ApiKeys
 from .errors import ApiError, error_response
 from .http_settings import HttpSettings
 from .logs import TRACE, requests
+from .page.routes import page_paths
 
 ID = "X-Request-Id"
 SANE_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
@@ -34,7 +35,8 @@ class Edge:
     def __init__(self, app: ASGIApp, settings: HttpSettings, keys: tuple[str, ...]) -> None:
         self._app = app
         self._settings = settings
-        self._keys = ApiKeys(keys, settings.api_prefix)
+        page = page_paths() if settings.shows_page else ()
+        self._keys = ApiKeys(keys, settings.api_prefix, page)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

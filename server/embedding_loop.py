@@ -12,9 +12,8 @@ from multiprocessing.connection import Connection
 from ..context import Context
 from ..errors import ArgumentError, PannierError
 from .embedding_scheduler import EmbeddingScheduler, Piece
-from .mailer import Mailer
+from .message_loop import MessageLoop
 from .messages import (
-    Adapters,
     Answer,
     Cancel,
     Embed,
@@ -25,14 +24,15 @@ from .messages import (
     StepOutputs,
     ToEngine,
 )
+from .reasons import NONE
 from .report import embedding_memory_report, embedding_slots_report
 from .stopwatch import Clock, monotonic
 
 logger = logging.getLogger("pannier.server")
 
 
-class EmbeddingLoop:
-    """Serves one connection with one context until told to stop or the other side is gone."""
+class EmbeddingLoop(MessageLoop[EmbeddingScheduler]):
+    """Embeds for one connection with one context."""
 
     def __init__(
         self,
@@ -43,42 +43,30 @@ class EmbeddingLoop:
         queue_timeout_s: float = 0.0,
         clock: Clock = monotonic,
     ) -> None:
-        self.connection = connection
-        self.context = context
-        self.scheduler = scheduler
-        self.queue_timeout_s = queue_timeout_s
-        self.clock = clock
+        super().__init__(
+            connection, context, scheduler, queue_timeout_s=queue_timeout_s, clock=clock
+        )
         self.submitted: dict[int, float] = {}
-        self.mailer = Mailer(connection)
-        self.n_steps = 0
-        self.adapters: Adapters = ()
-        self.stopping = False
 
-    def run(self) -> None:
-        """Serve until `Shutdown` or the end of the connection."""
-        try:
-            while not self.stopping:
-                self.receive()
-                batch = self.schedule()
-                self.send(self.step(batch) if batch else [])
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            logger.info("the HTTP side is gone")
-        finally:
-            self.cancel_all()
-            self.mailer.close()
+    def work(self) -> None:
+        self.receive()
+        batch = self.schedule()
+        self.send(self.step(batch) if batch else [])
 
     # ------------------------------------------------------------ messages
 
     def receive(self) -> None:
         """Handle every message there is; wait for one when there is nothing to compute."""
-        while not self.stopping and (self.scheduler.is_idle or self.connection.poll(0)):
+        while not self.stopping and (self.scheduler.is_idle or self.poller.poll(0)):
             self.handle(self.connection.recv())
         self.end_overdue()
 
     def handle(self, message: ToEngine) -> None:
         if isinstance(message, Embed):
             self.submitted[message.id] = self.clock()
-            self.send([self.scheduler.submit(message)])
+            refused = self.scheduler.submit(message)
+            self.counters.n_refused += refused is not None and refused.status == 503
+            self.send([refused])
         elif isinstance(message, Cancel):
             self.send([self.scheduler.cancel(message.id)])
         elif isinstance(message, Query):
@@ -86,18 +74,11 @@ class EmbeddingLoop:
         elif isinstance(message, Shutdown):
             self.stopping = True
 
-    def end_overdue(self) -> None:
-        """End requests that have waited for longer than they may."""
-        if self.queue_timeout_s <= 0 or not self.scheduler.waiting:
-            return
-        latest = self.clock() - self.queue_timeout_s
-        error = f"no slot was free for {self.queue_timeout_s:g} s; try again later"
-        retry_after_s = self.scheduler.policy.retry_after_s
-        self.send(
-            self.scheduler.fail(request.id, error, 503, retry_after_s)
-            for request in self.scheduler.waiting
-            if self.submitted[request.id] < latest
-        )
+    def flush(self) -> None:
+        """Nothing: of a request that embeds nothing is kept."""
+
+    def submitted_at(self, id: int) -> float:
+        return self.submitted[id]
 
     def report(self, query: Query) -> object:
         if query.kind == "alive":
@@ -111,30 +92,18 @@ class EmbeddingLoop:
         news = [output for output in outputs if output is not None]
         for output in news:
             self.submitted.pop(output.id, None)
+            self.counters.note_output(output)
         if news:
             self.mailer.send(StepOutputs(news))
-
-    def cancel_all(self) -> None:
-        """End what still runs, and say so if anybody listens."""
-        ids = [*self.scheduler.running, *(request.id for request in self.scheduler.waiting)]
-        try:
-            self.send([self.scheduler.cancel(id) for id in ids])
-        except OSError:
-            logger.info("nobody listens to the last %d answers", len(ids))
 
     # ------------------------------------------------------------ step
 
     def schedule(self) -> list[Piece]:
         started = self.scheduler.admit()
+        self.counters.starts[NONE] += len(started)
         if started:
             self.mailer.send(Started(tuple(started)))
         return self.scheduler.schedule()
-
-    def use(self, adapters: Adapters) -> None:
-        """Compute with these from now on."""
-        if adapters != self.adapters:
-            self.context.set_adapters(dict(adapters))
-            self.adapters = adapters
 
     def step(self, batch: list[Piece]) -> list[Output]:
         """Compute one batch. What fails costs at most the requests in it."""
@@ -149,4 +118,5 @@ class EmbeddingLoop:
         except PannierError as error:
             logger.error("a batch of %d prompts failed: %s", len(batch), error)
             return self.scheduler.retry(batch, str(error))
+        self.counters.prompt.n_tokens += sum(len(piece.prompt) for piece in batch)
         return self.scheduler.update(batch, list(rows))

@@ -10,13 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .admission import MAX_FAILURES, Admission
 from .limits import Policy
-from .messages import Embed, FinishReason, Output
-from .refusal import refusal
+from .messages import Embed, Output
 from .turns import Turns
-from .waiting import WaitingLine
-
-MAX_FAILURES = 3
 
 
 @dataclass(slots=True)
@@ -54,60 +51,32 @@ class BatchLimits:
     """Most tokens of a prompt; one with more than `n_tokens` goes alone."""
 
 
-class EmbeddingScheduler:
+class EmbeddingScheduler(Admission[Embed, Embedding]):
     """Waiting and running requests, and slots."""
 
     def __init__(self, limits: BatchLimits, policy: Policy | None = None) -> None:
+        super().__init__(policy)
         self.limits = limits
-        self.policy = policy or Policy()
-        self.waiting: WaitingLine[Embed] = WaitingLine()
-        self.running: dict[int, Embedding] = {}
         self.free_slots = list(range(limits.n_slots))
         self.turns = Turns()
 
     @property
-    def is_idle(self) -> bool:
-        return not self.waiting and not self.running
+    def n_idle_slots(self) -> int:
+        return len(self.free_slots)
 
-    # ------------------------------------------------------------ requests in and out
-
-    def submit(self, request: Embed) -> Output | None:
-        """Put a request in line. One that cannot run, or has no place there, is refused."""
+    def why_never(self, request: Embed) -> str:
         longest = max(map(len, request.prompts), default=0)
         if not all(request.prompts) or not request.prompts:
-            return refusal(request, "a prompt is empty: give at least one token")
+            return "a prompt is empty: give at least one token"
         if longest > self.limits.n_prompt:
-            error = f"a prompt has {longest} tokens; at most {self.limits.n_prompt} can be embedded"
-            return refusal(request, error)
-        if 0 < self.policy.max_queue <= len(self.waiting):
-            error = f"{len(self.waiting)} requests are waiting, the most that may; try again later"
-            return refusal(request, error, 503, self.policy.retry_after_s)
-        self.waiting.add(request)
-        return None
+            return f"a prompt has {longest} tokens; at most {self.limits.n_prompt} can be embedded"
+        return ""
 
-    def cancel(self, id: int) -> Output | None:
-        """Drop a request wherever it is. None if it is not known (any more)."""
-        return self._end(id, "cancelled")
-
-    def fail(self, id: int, error: str, status: int = 500, retry_after_s: int = 0) -> Output | None:
-        """End a request that cannot go on."""
-        output = self._end(id, "error")
-        if output is not None:
-            output.error, output.status, output.retry_after_s = error, status, retry_after_s
-        return output
-
-    def _end(self, id: int, finish: FinishReason) -> Output | None:
-        if id in self.running:
-            return self._release(self.running[id], finish)
-        if self.waiting.remove(id) is not None:
-            return Output(id, finish=finish)
-        return None
-
-    def _release(self, embedding: Embedding, finish: FinishReason) -> Output:
+    def _release(self, embedding: Embedding) -> int:
         del self.running[embedding.request.id]
         self.free_slots.append(embedding.slot)
         self.free_slots.sort()
-        return Output(embedding.request.id, finish=finish, slot=embedding.slot)
+        return embedding.slot
 
     # ------------------------------------------------------------ a batch
 
@@ -122,11 +91,6 @@ class EmbeddingScheduler:
                 self.running[request.id] = Embedding(request, self.free_slots.pop(0))
                 started.append(request.id)
         return started
-
-    def _has_its_share(self, request: Embed) -> bool:
-        most = self.policy.max_per_key
-        same = sum(running.request.key == request.key for running in self.running.values())
-        return bool(request.key) and 0 < most <= same
 
     def schedule(self) -> list[Piece]:
         """The next batch; nothing if there is nothing to compute."""
@@ -176,9 +140,8 @@ class EmbeddingScheduler:
             embedding.n_computed += len(piece.prompt)
             embedding.n_failures = 0
             if len(embedding.rows) == len(embedding.request.prompts):
-                output = self._release(embedding, "embedded")
-                output.rows = embedding.rows
-                outputs.append(output)
+                id, slot = embedding.request.id, self._release(embedding)
+                outputs.append(Output(id, finish="embedded", slot=slot, rows=embedding.rows))
         return outputs
 
     def retry(self, batch: Iterable[Piece], error: str) -> list[Output]:

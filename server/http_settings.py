@@ -20,7 +20,9 @@ class HttpSettings:
     reuse_port: bool = False
     api_prefix: str = ""
     static_path: str = ""
-    """Folder whose files are served; empty: none."""
+    """Folder whose files are served in the place of the page; empty: none."""
+    ui: bool = True
+    """The page at `/` is served."""
     ssl_key_file: str = ""
     ssl_cert_file: str = ""
     cors_origins: str = "*"
@@ -35,6 +37,11 @@ class HttpSettings:
     """At once; 0: any number."""
     n_threads: int = -1
     """For tokenising and templates; -1: as many as suit the machine."""
+
+    @property
+    def shows_page(self) -> bool:
+        """Ours, and not somebody else's."""
+        return self.ui and not self.static_path
 
     @property
     def is_public(self) -> bool:

@@ -7,7 +7,6 @@ is nothing to compute it writes states to disk, if it may, and then sleeps until
 from __future__ import annotations
 
 import logging
-import select
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 
@@ -15,10 +14,8 @@ from ..batch import Batch, Sampled
 from ..context import Context
 from ..errors import CacheFull, PannierError
 from .context_memory import ContextMemory
-from .counters import Counters
-from .mailer import Mailer
+from .message_loop import MessageLoop
 from .messages import (
-    Adapters,
     Answer,
     Cancel,
     Output,
@@ -51,8 +48,8 @@ GATHER_S = 0.02
 """Longest that a request waits for others."""
 
 
-class EngineLoop:
-    """Serves one connection with one context until told to stop or the other side is gone."""
+class EngineLoop(MessageLoop[Scheduler]):
+    """Generates for one connection with one context."""
 
     def __init__(
         self,
@@ -66,42 +63,23 @@ class EngineLoop:
         queue_timeout_s: float = 0.0,
         clock: Clock = monotonic,
     ) -> None:
-        self.connection = connection
-        self.poller = select.poll()  # made once: `Connection.poll` makes one for each call
-        self.poller.register(connection.fileno(), select.POLLIN)
-        self.context = context
-        self.scheduler = scheduler
+        super().__init__(
+            connection, context, scheduler, queue_timeout_s=queue_timeout_s, clock=clock
+        )
         self.memory = ContextMemory(context, store or StateStore())
         self.actions = SlotActions(self)
         self.deferred: list[Query] = []
         """Actions on slots that are at work."""
         self.pace = Pace(scheduler.limits.n_mixed, max_itl_s)
-        self.queue_timeout_s = queue_timeout_s
-        self.clock = clock
         self.watches: dict[int, Stopwatch] = {}
         self.outbox = Outbox(stream_interval_s)
-        self.mailer = Mailer(connection)
-        self.n_steps = 0
-        self.adapters: Adapters = ()
-        self.counters = Counters()
-        self.stopping = False
 
-    def run(self) -> None:
-        """Serve until `Shutdown` or the end of the connection."""
-        try:
-            while not self.stopping:
-                self.receive()
-                plan = self.scheduler.schedule()
-                outputs = self.step(plan)
-                self.send(outputs)
-                self.clear_samplers()
-                self.act()
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            logger.info("the HTTP side is gone")
-        finally:
-            self.cancel_all()
-            self.flush()
-            self.mailer.close()
+    def work(self) -> None:
+        self.receive()
+        plan = self.scheduler.schedule()
+        self.send(self.step(plan))
+        self.clear_samplers()
+        self.act()
 
     # ------------------------------------------------------------ messages
 
@@ -164,25 +142,15 @@ class EngineLoop:
                 self.mailer.send(Answer(query.id, self.actions.perform(query)))
 
     def admit(self, request: Submit) -> None:
-        now = self.clock()
-        deadline = now + self.queue_timeout_s if self.queue_timeout_s > 0 else 0.0
-        self.watches[request.id] = Stopwatch(len(request.prompt), now, deadline=deadline)
+        self.watches[request.id] = Stopwatch(len(request.prompt), self.clock())
         if request.whole:
             self.outbox.hold(request.id)
         refused = self.scheduler.submit(request)
         self.counters.n_refused += refused is not None and refused.status == 503
         self.send([refused])
 
-    def end_overdue(self) -> None:
-        """End requests that have waited for longer than they may."""
-        if self.queue_timeout_s <= 0 or not self.scheduler.waiting:
-            return
-        now = self.clock()
-        overdue = [r for r in self.scheduler.waiting if now > self.watches[r.id].deadline]
-        self.counters.n_timed_out += len(overdue)
-        error = f"no slot was free for {self.queue_timeout_s:g} s; try again later"
-        retry_after_s = self.scheduler.policy.retry_after_s
-        self.send(self.scheduler.fail(request.id, error, 503, retry_after_s) for request in overdue)
+    def submitted_at(self, id: int) -> float:
+        return self.watches[id].submitted
 
     def report(self, query: Query) -> object:
         if query.kind == "alive":
@@ -223,16 +191,7 @@ class EngineLoop:
             del self.watches[output.id]
         return output
 
-    def cancel_all(self) -> None:
-        """End what still runs, and say so if anybody listens."""
-        ids = [*self.scheduler.running, *(request.id for request in self.scheduler.waiting)]
-        try:
-            self.send([self.scheduler.cancel(id) for id in ids])
-        except OSError:
-            logger.info("nobody listens to the last %d answers", len(ids))
-
     def flush(self) -> None:
-        """Save what the next start can use."""
         self.scheduler.cache.flush()
         self.perform_pending()
 
@@ -274,12 +233,6 @@ class EngineLoop:
         self.note_drafts(plan, result.lost)
         return outputs
 
-    def use(self, adapters: Adapters) -> None:
-        """Compute with these from now on."""
-        if adapters != self.adapters:
-            self.context.set_adapters(dict(adapters))
-            self.adapters = adapters
-
     def tell_memory(self, plan: Plan, outputs: list[Output]) -> None:
         """What requests hold that want to know; the sequences of those that end are still as they
         were. With every token: a client's stop string may make it the last."""
@@ -307,14 +260,17 @@ class EngineLoop:
         return False
 
     def keep_pace(self, plan: Plan, seconds: float) -> None:
+        if self.pace.target_s <= 0:
+            return
         prompts = [chunk for chunk in plan.chunks if not chunk.request.is_decoding]
         n_prompt = sum(chunk.n_tokens for chunk in prompts)
         self.pace.note(len(plan.chunks) - len(prompts), n_prompt, seconds)
         self.scheduler.n_mixed = self.pace.n_tokens
 
     def clear_samplers(self) -> None:
-        busy = {running.seq for running in self.scheduler.running.values()}
-        for seq in self.scheduler.take_released():
+        released = self.scheduler.take_released()
+        busy = {running.seq for running in self.scheduler.running.values()} if released else set()
+        for seq in released:
             if seq not in busy:
                 self.context.clear_sampler(seq)
 

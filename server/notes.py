@@ -9,8 +9,8 @@ Requests with a body are `POST` with a JSON object (UTF-8, at most `--max-body-m
 content type does not matter). A field that is absent or `null` takes its default. Names that \
 nobody knows are ignored, as there (`model` among them).
 
-With `--api-key`, every endpoint but `/health` wants `Authorization: Bearer KEY` or \
-`X-Api-Key: KEY`."""
+With `--api-key`, every endpoint but `/health` and the page's files wants \
+`Authorization: Bearer KEY` or `X-Api-Key: KEY`."""
 
 STREAMS = """\
 `text/event-stream`; each event is `data: ` and a JSON object. All that a step brought a client \
@@ -75,7 +75,7 @@ llama-server; a server with a secret beside it wants `--cors-origins localhost` 
 NOT_YET = """\
 - Fields: see [Refused](#refused).
 - Endpoints: audio, resuming a stream, `/v1/chat/completions/control`.
-- No router of several models, no web page."""
+- No router of several models. The page at `/` is ours ([page.md](page.md)) and has no settings."""
 
 DIFFERENT = """\
 | | llama-server | pannier |
@@ -112,6 +112,8 @@ with the next token's | listed |
 | probabilities and a stop string | as many tokens are left out as the stop string has by itself | \
 those whose bytes are not in the text |
 | an empty stop string in a list | ends the answer at once | is ignored |
+| the page | talks to the model | shows what the server does, and talks to the model |
+| `--path` with `--no-ui` | serves nothing | serves the folder |
 | the name of the model without `--alias` | the path of the file | its name |"""
 
 NOTES = {

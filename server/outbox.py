@@ -7,8 +7,11 @@ its answer whole gets one, at the end, and steps that are faster than anybody re
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from .messages import Output
+
+Item = TypeVar("Item")
 
 
 class Outbox:
@@ -59,9 +62,15 @@ def _append(to: dict[int, Output], output: Output, held: dict[int, Output]) -> N
     """Put an output behind what its request has had before."""
     before = to.pop(output.id, None) or held.pop(output.id, None)
     if before is not None:
-        output.tokens = before.tokens + output.tokens
-        output.logprobs = before.logprobs + output.logprobs
-        output.processed = before.processed + output.processed
+        output.tokens = _joined(before.tokens, output.tokens)
+        output.logprobs = _joined(before.logprobs, output.logprobs)
+        output.processed = _joined(before.processed, output.processed)
         output.timings = output.timings or before.timings
         output.memory = output.memory or before.memory
     to[output.id] = output
+
+
+def _joined(before: list[Item], more: list[Item]) -> list[Item]:
+    """The same list, longer: an answer that is held does not get copied with each token."""
+    before.extend(more)
+    return before

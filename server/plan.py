@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from .drafts import Draft
+from .drafts import NO_DRAFT, Draft
 from .messages import Adapters, TokenLogprob
 from .operations import Operation
 from .running import Running
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Tokens of one request in a step; `sample` if the last of them yields a token."""
 
     request: Running
     tokens: list[int]
     sample: bool
-    draft: Draft = field(default_factory=Draft)
+    draft: Draft = NO_DRAFT
     """Guesses of the tokens to be sampled."""
 
     @property
@@ -52,8 +52,7 @@ class Plan:
         self.chunks = [chunk for chunk in self.chunks if chunk.request is not running]
 
 
-@dataclass(frozen=True, slots=True)
-class SampledToken:
+class SampledToken(NamedTuple):
     """What the engine answered for one chunk that asked to be sampled, or for one of its guesses
     that came true."""
 

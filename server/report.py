@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..context import Context
-from ..device import devices
-from ..memory import KINDS, MemoryReport, SequenceMemory
+from ..ledger import HOST
+from ..memory import DeviceMemory, MemoryReport, SequenceMemory
+from .activity import activity, progress
 from .embedding_scheduler import Embedding, EmbeddingScheduler
 from .running import Running
 from .scheduler import Scheduler
@@ -18,51 +21,85 @@ if TYPE_CHECKING:
 
 
 def memory_report(loop: EngineLoop) -> dict[str, Any]:
-    """Bytes per device and kind, bytes per client, and the allocator's record beside their sum."""
+    """Bytes by device and owner, bytes by client, and the allocator's record beside their sum."""
     context, scheduler = loop.context, loop.scheduler
     report = context.memory()
     by_seq = {running.seq: running for running in scheduler.running.values()}
-    clients = [
-        client_row(by_seq.get(sequence.seq_id), sequence)
-        for sequence in report.sequences
-        if sequence.seq_id in by_seq or sequence.n_cells or sequence.recurrent_bytes
-    ]
+    held = [one for one in report.sequences if one.seq_id in by_seq or one.owned_bytes]
+    holdings = Holdings(report, by_seq)
     return {
-        "devices": device_rows(report),
-        "clients": clients,
-        "kv": {
-            "n_cells": context.n_ctx,
-            "n_cells_used": scheduler.tree.n_cells,
-            "n_cells_reserved": scheduler.n_promised - n_kept_cells(scheduler),
-            "cell_bytes": context.kv_cell_bytes,
-            "unified": context.kv_unified,
-        },
-        "prefixes": prefixes(loop),
-        "graphs": {"n_steps": loop.n_steps, "n_reused": context.graphs_reused},
-        "n_sequences": context.n_parallel,
-        "recurrent_seq_bytes": context.recurrent_seq_bytes,
-        "total_bytes": report.total_bytes,
-        "allocated_bytes": report.allocated_bytes,
-        "allocated": dict(report.allocated),
+        "devices": device_rows(report, loop.memory.store.host_bytes),
+        "clients": [client_row(context, by_seq.get(one.seq_id), one) for one in held],
+        "kv": kv_row(
+            context,
+            holdings,
+            scheduler.tree.n_cells,
+            scheduler.n_promised - n_kept_cells(scheduler),
+        ),
+        "states": holdings.states,
+        "prefixes": prefixes(loop, holdings),
+        "activity": activity(loop),
+        **engine_row(context, report, loop.n_steps),
     }
 
 
+class Holdings:
+    """The bytes of the caches by who holds them: running requests, kept prefixes, nobody."""
+
+    def __init__(self, report: MemoryReport, running: Collection[int]) -> None:
+        """`running`: sequences of running requests."""
+        clients = [one for one in report.sequences if one.seq_id in running]
+        kept = [one for one in report.sequences if one.seq_id not in running]
+        self.kv = _split(report.kind_bytes("kv"), _cell_bytes(clients), _cell_bytes(kept))
+        states = report.kind_bytes("recurrent") + report.kind_bytes("rollback")
+        self.states = _split(states, _state_bytes(clients), _state_bytes(kept))
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of prefixes, on the devices."""
+        return self.kv["kept_bytes"] + self.states["kept_bytes"]
+
+
+def _split(all_bytes: int, clients: int, kept: int) -> dict[str, int]:
+    free = all_bytes - clients - kept
+    return {"clients_bytes": clients, "kept_bytes": kept, "free_bytes": free}
+
+
+def _cell_bytes(sequences: Iterable[SequenceMemory]) -> int:
+    return sum(one.kv_private_bytes + one.kv_shared_bytes for one in sequences)
+
+
+def _state_bytes(sequences: Iterable[SequenceMemory]) -> int:
+    return sum(one.recurrent_bytes + one.rollback_bytes for one in sequences)
+
+
 def request_memory(context: Context, running: Running) -> dict[str, int]:
-    """What one request holds. It only grows until it ends, or starts over with less: then its peak
-    is what it had been promised."""
+    """What one request holds."""
     held = context.sequence(running.seq).memory()
-    n_most = min(running.n_reserved, context.n_ctx_seq)
-    now = held.kv_bytes + held.recurrent_bytes
     return {
         "n_cells": held.n_cells,
         "n_cells_shared": held.n_cells_shared,
         "n_cells_reserved": running.n_reserved,
         "kv_bytes": held.kv_bytes,
+        "kv_private_bytes": held.kv_private_bytes,
+        "kv_shared_bytes": held.kv_shared_bytes,
         "recurrent_bytes": held.recurrent_bytes,
-        "now_bytes": now,
-        "peak_bytes": max(now, n_most * context.kv_cell_bytes if running.shifted else 0),
-        "reserved_bytes": max(now, n_most * context.kv_cell_bytes + held.recurrent_bytes),
+        "rollback_bytes": held.rollback_bytes,
+        **extent(context, running, held),
     }
+
+
+def extent(context: Context, running: Running, held: SequenceMemory) -> dict[str, int]:
+    """What a request owns now, what it has owned at most, and what it would with all that it was
+    promised and nobody to share it. Its share shrinks when others come to share its cells and when
+    it starts over, and is noted then; otherwise it only grows until the end."""
+    n_most = min(running.n_reserved, context.n_ctx_seq)
+    now = held.owned_bytes
+    n_before = max(running.n_share_before, n_most if running.shifted else 0.0)
+    before = round(n_before * context.kv_cell_bytes) + held.recurrent_bytes + held.rollback_bytes
+    whole = n_most * context.kv_cell_bytes + context.window_seq_bytes + context.recurrent_seq_bytes
+    peak = max(now, before)
+    return {"now_bytes": now, "peak_bytes": peak, "reserved_bytes": max(peak, whole)}
 
 
 def n_kept_cells(scheduler: Scheduler) -> int:
@@ -71,51 +108,96 @@ def n_kept_cells(scheduler: Scheduler) -> int:
     return scheduler.tree.n_cells - scheduler.tree.n_held(busy)
 
 
-def prefixes(loop: EngineLoop) -> dict[str, Any]:
+def kv_row(context: Context, holdings: Holdings, n_used: int, n_reserved: int) -> dict[str, Any]:
+    """The KV cache: its cells, and its bytes by holder."""
+    return {
+        "n_cells": context.n_ctx,
+        "n_cells_used": n_used,
+        "n_cells_reserved": n_reserved,
+        "cell_bytes": context.kv_cell_bytes,
+        "unified": context.kv_unified,
+        **holdings.kv,
+    }
+
+
+def engine_row(context: Context, report: MemoryReport, n_steps: int) -> dict[str, Any]:
+    """What is of the engine as a whole."""
+    return {
+        "graphs": {"n_steps": n_steps, "n_reused": context.graphs_reused},
+        "n_sequences": context.n_parallel,
+        "recurrent_seq_bytes": context.recurrent_seq_bytes,
+        "total_bytes": report.total_bytes,
+        "allocated_bytes": report.allocated_bytes,
+        "allocated": dict(report.allocated),
+    }
+
+
+def prefixes(loop: EngineLoop, holdings: Holdings) -> dict[str, Any]:
     """What is kept of earlier requests, by place."""
-    cache = loop.scheduler.cache
+    cache, store = loop.scheduler.cache, loop.memory.store
     kept = list(cache.kept.values())
     return {
         "n_on_device": len(cache.sequences),
         "n_in_host_memory": sum(one.stored == "host" for one in kept),
         "n_on_disk": sum(one.stored == "disk" for one in kept),
         "n_cells": n_kept_cells(loop.scheduler),
-        "host_bytes": loop.memory.store.host_bytes,
+        "device_bytes": holdings.kept_bytes,
+        "host_bytes": store.host_bytes,
+        "disk_bytes": store.disk_bytes,
     }
 
 
-def device_rows(report: MemoryReport) -> list[dict[str, Any]]:
-    """One row per device: total, free, and what this context holds there by kind."""
-    rows = []
-    for device in devices():
-        held = report.device_bytes(device.name)
-        total, free = device.memory_total, device.memory_free
-        rows.append(
-            {
-                "name": device.name,
-                "description": device.description,
-                "type": device.type,
-                "total_bytes": total,
-                "free_bytes": free,
-                **{f"{kind}_bytes": held[kind] for kind in KINDS},
-                "other_bytes": max(0, total - free - sum(held.values())),
-            }
-        )
-    return rows
+NO_PREFIXES = dict.fromkeys(
+    ("n_on_device", "n_in_host_memory", "n_on_disk", "n_cells", "device_bytes", "host_bytes",
+     "disk_bytes"),
+    0,
+)  # fmt: skip
 
 
-def client_row(running: Running | None, sequence: SequenceMemory) -> dict[str, Any]:
+def device_rows(report: MemoryReport, host_state_bytes: int = 0) -> list[dict[str, Any]]:
+    """One row per device: total, free, and what each owner holds there."""
+    return [
+        device_row(replace(device, checkpoint_bytes=host_state_bytes * (device.name == HOST)))
+        for device in report.devices
+    ]
+
+
+def device_row(device: DeviceMemory) -> dict[str, Any]:
+    """One device."""
+    return {
+        "name": device.name,
+        "description": device.description,
+        "type": device.type,
+        "total_bytes": device.total_bytes,
+        "free_bytes": device.free_bytes,
+        "process_bytes": device.process_bytes,
+        **{f"{kind}_bytes": n_bytes for kind, n_bytes in device.kinds.items()},
+        "checkpoint_bytes": device.checkpoint_bytes,
+        "pool_bytes": device.pool_bytes,
+        "untracked_bytes": device.untracked_bytes,
+        "weights": dict(device.weights),
+    }
+
+
+def client_row(
+    context: Context, running: Running | None, sequence: SequenceMemory
+) -> dict[str, Any]:
     """What one client holds; `id` and `slot` are null for a prefix that no request runs on."""
+    kept = dict.fromkeys(("now_bytes", "peak_bytes", "reserved_bytes"), sequence.owned_bytes)
     return {
         "id": running.id if running else None,
         "slot": running.slot if running else None,
         "seq": sequence.seq_id,
+        **progress(running),
         "n_cells": sequence.n_cells,
         "n_cells_shared": sequence.n_cells_shared,
         "n_cells_reserved": running.n_reserved if running else 0,
         "kv_bytes": sequence.kv_bytes,
+        "kv_private_bytes": sequence.kv_private_bytes,
+        "kv_shared_bytes": sequence.kv_shared_bytes,
         "recurrent_bytes": sequence.recurrent_bytes,
-        "total_bytes": sequence.kv_bytes + sequence.recurrent_bytes,
+        "rollback_bytes": sequence.rollback_bytes,
+        **(extent(context, running, sequence) if running else kept),
     }
 
 
@@ -166,29 +248,15 @@ def embedding_memory_report(loop: EmbeddingLoop) -> dict[str, Any]:
     """As `memory_report`; a server that embeds keeps nothing of a request."""
     context = loop.context
     report = context.memory()
+    holdings = Holdings(replace(report, sequences=()), ())
     return {
         "devices": device_rows(report),
         "clients": [],
-        "kv": {
-            "n_cells": context.n_ctx,
-            "n_cells_used": 0,
-            "n_cells_reserved": 0,
-            "cell_bytes": context.kv_cell_bytes,
-            "unified": context.kv_unified,
-        },
-        "prefixes": {
-            "n_on_device": 0,
-            "n_in_host_memory": 0,
-            "n_on_disk": 0,
-            "n_cells": 0,
-            "host_bytes": 0,
-        },
-        "graphs": {"n_steps": loop.n_steps, "n_reused": context.graphs_reused},
-        "n_sequences": context.n_parallel,
-        "recurrent_seq_bytes": context.recurrent_seq_bytes,
-        "total_bytes": report.total_bytes,
-        "allocated_bytes": report.allocated_bytes,
-        "allocated": dict(report.allocated),
+        "kv": kv_row(context, holdings, 0, 0),
+        "states": holdings.states,
+        "prefixes": NO_PREFIXES,
+        "activity": activity(loop),
+        **engine_row(context, report, loop.n_steps),
     }
 
 

@@ -37,6 +37,8 @@ class Running:
     is_paused: bool = False
     """It lost its state, and waits for room to compute it again. It keeps its slot and sampler."""
     shifted: bool = False
+    n_share_before: float = 0.0
+    """Its share of cells, at most, before others came to share them or it started over."""
     lookup: Lookup | None = None
     """Guesses its next tokens."""
     n_drafted: int = 0
@@ -84,6 +86,10 @@ class Running:
         self.n_draft_accepted += n_accepted
         if self.lookup is not None:
             self.lookup.note(len(self.tokens), n_guessed, n_accepted)
+
+    def note_share(self, n_cells: float) -> None:
+        """Its share of cells is about to shrink."""
+        self.n_share_before = max(self.n_share_before, n_cells)
 
     def next_stop(self) -> int:
         """Where the next chunk has to end at the latest."""

@@ -10,30 +10,28 @@ first, in what is left of the step's token budget.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from . import reasons
+from .admission import MAX_FAILURES, Admission
 from .branches import Branches
 from .cells import n_common
-from .drafts import Drafts
+from .drafts import NO_DRAFT, Draft, Drafts
 from .limits import Limits, Policy
-from .messages import Adapters, FinishReason, Output, Submit
+from .messages import Adapters, Output, Submit
 from .operations import Drop, Operation
 from .plan import Chunk, Plan, SampledToken
 from .prefix_cache import CacheSizes, Start
-from .refusal import refusal, why_never
+from .refusal import why_never
 from .running import Running
 from .sequence_pool import SequencePool
 from .slots import Slots
 from .turns import Turns
-from .waiting import WaitingLine
 
 MIN_SHARED = 32
 """A request waits for another's prefix if that saves it so many tokens."""
-MAX_FAILURES = 3
 
 
-class Scheduler:
+class Scheduler(Admission[Submit, Running]):
     """Waiting and running requests, slots, cells, kept prefixes."""
 
     def __init__(
@@ -43,11 +41,9 @@ class Scheduler:
         policy: Policy | None = None,
         sizes: CacheSizes | None = None,
     ) -> None:
+        super().__init__(policy)
         self.limits = limits
-        self.policy = policy or Policy()
         self.eog = frozenset(eog)
-        self.waiting: WaitingLine[Submit] = WaitingLine()
-        self.running: dict[int, Running] = {}
         self.slots = Slots(limits.n_slots, self.policy.slot_similarity)
         self.pool = SequencePool(limits, sizes or CacheSizes(), self.running)
         self.tree, self.cache = self.pool.tree, self.pool.cache
@@ -60,45 +56,18 @@ class Scheduler:
         self.turns = Turns()
 
     @property
-    def is_idle(self) -> bool:
-        return not self.waiting and not self.running
-
-    @property
     def n_promised(self) -> int:
         """Cells in use and those that running requests may still take."""
         return self.pool.n_promised
 
     # ------------------------------------------------------------ requests in and out
 
-    def submit(self, request: Submit) -> Output | None:
-        """Put a request in line. One that cannot run, or has no place there, is refused."""
-        refused = why_never(request, self.limits)
-        if refused:
-            return refusal(request, refused)
-        if 0 < self.policy.max_queue <= len(self.waiting):
-            error = f"{len(self.waiting)} requests are waiting, the most that may; try again later"
-            return refusal(request, error, 503, self.policy.retry_after_s)
-        self.waiting.add(request)
-        return None
+    @property
+    def n_idle_slots(self) -> int:
+        return len(self.slots.idle)
 
-    def cancel(self, id: int) -> Output | None:
-        """Drop a request wherever it is. None if it is not known (any more)."""
-        return self._end(id, "cancelled")
-
-    def fail(self, id: int, error: str, status: int = 500, retry_after_s: int = 0) -> Output | None:
-        """End a request that cannot go on."""
-        output = self._end(id, "error")
-        if output is not None:
-            output.error, output.status, output.retry_after_s = error, status, retry_after_s
-        return output
-
-    def _end(self, id: int, finish: FinishReason) -> Output | None:
-        if id in self.running:
-            slot = self._release(self.running[id])
-            return Output(id, finish=finish, slot=slot)
-        if self.waiting.remove(id) is not None:
-            return Output(id, finish=finish)
-        return None
+    def why_never(self, request: Submit) -> str:
+        return why_never(request, self.limits)
 
     def _release(self, running: Running) -> int:
         del self.running[running.id]
@@ -154,7 +123,7 @@ class Scheduler:
         budget = self.n_mixed if decoding else self._lone_budget(prefilling)
         drafts = self.drafts.make(decoding, len(prefilling), budget)
         for running, draft in zip(decoding, drafts, strict=True):
-            plan.chunks.append(replace(self._chunk(running, 1), draft=draft))
+            plan.chunks.append(self._chunk(running, 1, draft))
         if self.limits.equal_chunks:  # passes of their own: the single tokens take no room there
             budget = min(budget + plan.n_tokens, self.limits.n_batch)
         self._prefill(plan, prefilling, max(1, budget - plan.n_tokens))
@@ -182,10 +151,10 @@ class Scheduler:
             budget -= len(chunk.tokens)
             plan.chunks.append(chunk)
 
-    def _chunk(self, running: Running, budget: int) -> Chunk:
+    def _chunk(self, running: Running, budget: int, draft: Draft = NO_DRAFT) -> Chunk:
         end = min(running.n_computed + budget, running.next_stop())
         tokens = running.tokens[running.n_computed : end]
-        return Chunk(running, tokens, sample=end == len(running.tokens))
+        return Chunk(running, tokens, end == len(running.tokens), draft)
 
     # ------------------------------------------------------------ admission
 
@@ -208,11 +177,6 @@ class Scheduler:
             self.running[request.id] = running
             started.append(running)
         return started
-
-    def _has_its_share(self, request: Submit) -> bool:
-        most = self.policy.max_per_key
-        same = sum(running.request.key == request.key for running in self.running.values())
-        return bool(request.key) and 0 < most <= same
 
     def _waits_for_prefix(self, tokens: list[int], adapters: Adapters, start: Start) -> bool:
         """Whether a running request is about to have more of this prompt than anybody now."""
@@ -301,7 +265,7 @@ class Scheduler:
     def _note_computed(self, chunk: Chunk, n_sampled: int) -> None:
         running = chunk.request
         accepted = chunk.draft.tokens[: max(0, n_sampled - 1)]
-        self.tree.extend(running.seq, chunk.tokens + accepted, running.adapters)
+        self.tree.extend(running.seq, [*chunk.tokens, *accepted], running.adapters)
         running.n_computed += len(chunk.tokens) + len(accepted)
         running.n_failures = 0 if chunk.sample else running.n_failures
         if chunk.draft.n_guessed:
@@ -354,6 +318,7 @@ class Scheduler:
 
     def _start_over(self, running: Running) -> None:
         """Have a running request's tokens computed again."""
+        running.note_share(self.tree.n_share(running.seq))
         if running.seq in self.tree:
             self.tree.drop(running.seq)
             self.cache.operations.append(Drop(running.seq))

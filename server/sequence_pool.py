@@ -93,6 +93,8 @@ class SequencePool:
 
     def fork(self, source: int, target: int, n: int) -> None:
         """Let an empty sequence share the first n tokens of another."""
+        for running in self.running.values():
+            running.note_share(self.tree.n_share(running.seq))
         self.tree.fork(source, target, n)
         self.cache.operations.append(Fork(source, target, n))
 

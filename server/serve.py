@@ -96,21 +96,22 @@ async def _run(client: EngineClient, settings: ServerSettings, listener: Listene
         info = await client.start(lambda fraction: report(int(100 * fraction), 100))
     if info.notice:
         log.warning("%s", info.notice)
-    log.info("%s", banner(listener.url, settings, info))
+    log.info("%s", banner(listener.url, settings, info, shows_page=listener.settings.shows_page))
     await client.wait_stopped()
 
 
-def banner(url: str, settings: ServerSettings, info: Ready) -> str:
-    """What is served where, and a first request to try."""
+def banner(url: str, settings: ServerSettings, info: Ready, *, shows_page: bool) -> str:
+    """What is served where, a first request to try, and where to watch."""
     socket = url.removeprefix("unix://")
     where = url if socket == url else f"--unix-socket {socket} http://localhost"
     key = ' -H "Authorization: Bearer $KEY"' if settings.api_keys else ""
     path, body = first_request(settings)
+    page = f"\nWatch it: {url}/" if shows_page and socket == url else ""
     return (
         f"{url} serves {settings.model_name}: {info.n_slots} slots, "
         f"up to {info.n_ctx_slot} tokens each, {info.n_ctx} in all; "
         f"loaded in {info.load_seconds:.1f} s\n"
-        f"Try: curl {where}{path}{key} -d '{body}'"
+        f"Try: curl {where}{path}{key} -d '{body}'{page}"
     )
 
 

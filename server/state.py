@@ -129,6 +129,8 @@ class Serving:
     adapters: AdapterList
     all_pieces: Pieces
     """As prompts show them: control tokens are spelled out."""
+    shows_page: bool = False
+    """There is a page at `/`."""
     ledger: Ledger = field(init=False)
     media_marker: str = field(default_factory=lambda: f"<__media_{secrets.token_hex(16)}__>")
     """Where a prompt has a picture, in servers that take any."""

@@ -35,6 +35,11 @@ class StateStore:
         """Bytes of the states in memory."""
         return sum(len(state) for _, state in self._in_memory.values())
 
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of the files of known states; one that somebody else deleted has none."""
+        return sum(path.stat().st_size for path in self._files.values() if path.is_file())
+
     def found(self) -> Iterator[tuple[list[int], Path]]:
         """Tokens and files of this identity, newest first. Damaged ones are deleted."""
         if self.directory is None:

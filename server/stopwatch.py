@@ -23,8 +23,6 @@ class Stopwatch:
     drift_at: int = -1
     n_drafted: int = 0
     n_draft_accepted: int = 0
-    deadline: float = 0.0
-    """When it has waited long enough to start; 0: never."""
 
     def timings(self, now: float) -> Timings:
         """What the request cost up to now."""

@@ -59,7 +59,7 @@ class PrefixCache:
 
     def _cut(self, n: int) -> bool:
         # A first position other than 0: the memory lacks what the tokens before the cut need.
-        if self._sequence.memory().pos_min > 0 or not self._sequence.remove(n):
+        if self._sequence.range()[0] > 0 or not self._sequence.remove(n):
             return False
         del self.tokens[n:]
         return True

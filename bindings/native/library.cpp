@@ -155,6 +155,23 @@ int32_t device_type(ggml_backend_dev_t device) {
     }
 }
 
+// Of the Vulkan backend, with its patch; pinned host memory is left out of both.
+using process_memory_function = void (*)(ggml_backend_dev_t device, size_t * used, size_t * allocated);
+
+void set_process_memory(ggml_backend_dev_t device, pannier_device & out) {
+    out.process_bytes   = -1;
+    out.allocated_bytes = -1;
+    const auto ask      = reinterpret_cast<process_memory_function>(ggml_backend_reg_get_proc_address(
+        ggml_backend_dev_backend_reg(device), "ggml_backend_dev_process_memory"));
+    if (ask != nullptr) {
+        size_t used      = 0;
+        size_t allocated = 0;
+        ask(device, &used, &allocated);
+        out.process_bytes   = used > 0 ? int64_t(used) : -1;
+        out.allocated_bytes = int64_t(allocated);
+    }
+}
+
 } // namespace
 
 int32_t pannier_device_count(void) {
@@ -170,14 +187,15 @@ int pannier_device_get(int32_t index, pannier_device * out) {
             fail(PANNIER_ERROR_ARGUMENT, "device %d does not exist: there are %zu", index, ggml_backend_dev_count());
         }
         ggml_backend_dev_t device = ggml_backend_dev_get(static_cast<size_t>(index));
-        size_t             free   = 0;
-        size_t             total  = 0;
-        ggml_backend_dev_memory(device, &free, &total);
-        out->name         = ggml_backend_dev_name(device);
-        out->description  = ggml_backend_dev_description(device);
+        ggml_backend_dev_props props{};
+        ggml_backend_dev_get_props(device, &props);
+        out->name         = props.name;
+        out->description  = props.description;
         out->backend      = ggml_backend_reg_name(ggml_backend_dev_backend_reg(device));
         out->type         = device_type(device);
-        out->memory_total = total;
-        out->memory_free  = free;
+        out->id           = props.device_id != nullptr ? props.device_id : "";
+        out->memory_total = props.memory_total;
+        out->memory_free  = props.memory_free;
+        set_process_memory(device, *out);
     });
 }

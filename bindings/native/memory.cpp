@@ -5,6 +5,7 @@
 #include "ggml-backend.h"
 
 #pragma GCC visibility push(default)
+#include "llama-adapter.h"
 #include "llama-context.h"
 #include "llama-ext.h"
 #pragma GCC visibility pop
@@ -41,6 +42,16 @@ struct ledger {
     }
 };
 
+bytes_by_buffer_type adapter_bytes(const pannier_model & model) {
+    bytes_by_buffer_type rows;
+    for (const llama_adapter_lora * adapter : model.adapters) {
+        for (const auto & buffer : adapter->bufs) {
+            rows[ggml_backend_buffer_get_type(buffer.get())] += ggml_backend_buffer_get_size(buffer.get());
+        }
+    }
+    return rows;
+}
+
 ledger context_ledger(const pannier_context & ctx) {
     ledger             result{ ctx.model->can_plan };
     const memory_parts parts(ctx.memory());
@@ -50,6 +61,8 @@ ledger context_ledger(const pannier_context & ctx) {
     }
     result.add(parts.kv_bytes(), PANNIER_MEMORY_KV);
     result.add(parts.recurrent_bytes(), PANNIER_MEMORY_RECURRENT);
+    result.add(parts.rollback_bytes(), PANNIER_MEMORY_ROLLBACK);
+    result.add(adapter_bytes(*ctx.model), PANNIER_MEMORY_LORA);
 #ifdef PANNIER_HAS_ACCOUNTS
     result.add(ctx.ctx->memory_breakdown_output(), PANNIER_MEMORY_OUTPUT);
     result.add(ctx.ctx->memory_breakdown_moe_cache(), PANNIER_MEMORY_MOE_CACHE);

@@ -34,7 +34,9 @@ struct memory_parts {
     bool has_kv() const { return !caches.empty() || !known; }
 
     bytes_by_buffer_type kv_bytes() const;
-    bytes_by_buffer_type recurrent_bytes() const;
+    bytes_by_buffer_type state_bytes() const;     // the recurrent states, whole
+    bytes_by_buffer_type recurrent_bytes() const; // of these, the states themselves
+    bytes_by_buffer_type rollback_bytes() const;  // and their rollback planes
 
     uint64_t kv_cell_bytes() const;       // of the full-size cache
     uint64_t window_cell_bytes() const;   // of the sliding-window cache

@@ -70,8 +70,11 @@ struct pannier_device {
     const char * description;
     const char * backend;
     int32_t      type;        // pannier_device_type
+    const char * id;          // PCI address, "" if the device has none
     uint64_t     memory_total; // bytes; 0 if the device does not say
     uint64_t     memory_free;
+    int64_t      process_bytes;   // that this process holds there, by the driver; -1 if it does not say
+    int64_t      allocated_bytes; // that the backend has asked of the driver, its scratch pools included; -1 likewise
 };
 
 PANNIER_API int32_t pannier_device_count(void);
@@ -356,17 +359,6 @@ PANNIER_API int64_t pannier_context_graphs_reused(const struct pannier_context *
 
 // ---------------------------------------------------------------- sequences
 
-struct pannier_seq_memory {
-    size_t   size;
-    int32_t  pos_min; // -1 when empty
-    int32_t  pos_max;
-    uint64_t n_cells;         // cells of the full-size KV cache that hold this sequence
-    uint64_t n_cells_shared;  // of these, cells that hold others too
-    uint64_t kv_bytes;        // over all KV caches (a sliding-window cache counts its own cells)
-    uint64_t recurrent_bytes; // 0 when empty
-    int32_t  recurrent_shared; // 1 if the state is another sequence's too, until one of them decodes
-};
-
 // Removes positions [p0, p1), -1 for either end. `removed` is 0 if this memory cannot (a recurrent
 // state goes back only through rollback planes); nothing has changed then.
 PANNIER_API int pannier_seq_remove(struct pannier_context * ctx, int32_t seq_id, int32_t p0, int32_t p1,
@@ -375,8 +367,9 @@ PANNIER_API int pannier_seq_remove(struct pannier_context * ctx, int32_t seq_id,
 // sliding-window cache it shares the window only, and both let go of it once they have moved on:
 // llama.cpp uses a cell again only when one sequence has it.
 PANNIER_API int pannier_seq_copy(struct pannier_context * ctx, int32_t src, int32_t dst);
-PANNIER_API int pannier_seq_get_memory(const struct pannier_context * ctx, int32_t seq_id,
-                                       struct pannier_seq_memory * out);
+// First and last position of a sequence; -1 when empty.
+PANNIER_API int pannier_seq_get_range(const struct pannier_context * ctx, int32_t seq_id, int32_t * pos_min,
+                                      int32_t * pos_max);
 // State of one sequence as bytes. With bytes NULL only the size is set.
 PANNIER_API int pannier_seq_save(struct pannier_context * ctx, int32_t seq_id, uint8_t * bytes, size_t capacity,
                                  size_t * n_bytes);
@@ -469,6 +462,8 @@ enum pannier_memory_kind {
     PANNIER_MEMORY_COMPUTE   = 3,
     PANNIER_MEMORY_OUTPUT    = 4,
     PANNIER_MEMORY_MOE_CACHE = 5,
+    PANNIER_MEMORY_ROLLBACK  = 6, // planes of a recurrent state, beside the state itself
+    PANNIER_MEMORY_LORA      = 7, // the model's adapters, whether a context computes with them or not
 };
 
 struct pannier_memory_row {
@@ -490,6 +485,28 @@ PANNIER_API int pannier_context_memory(const struct pannier_context * ctx, struc
 PANNIER_API int pannier_context_plan(struct pannier_model * model, const struct pannier_context_params * params,
                                      struct pannier_context_info * info, struct pannier_memory_row * rows,
                                      int32_t capacity, int32_t * n_rows);
+// Cells of one kind that the same sequences hold.
+struct pannier_cell_group {
+    size_t   size;
+    int32_t  kind;         // pannier_cell_kind
+    int32_t  n_holders;
+    int32_t  first_holder; // index into `holders`
+    uint64_t n_cells;
+    uint64_t cell_bytes;
+};
+
+enum pannier_cell_kind {
+    PANNIER_CELL_KV     = 0, // of the full-size cache
+    PANNIER_CELL_WINDOW = 1, // of the cache of sliding-window layers
+    PANNIER_CELL_STATE  = 2, // a recurrent state with its rollback planes
+};
+
+// Who holds which cells now; cells that nobody holds are in no group, nor are those of a memory of a kind
+// that is not known in detail. Writes at most `capacity` groups and `n_most` holders; `n_groups` and
+// `n_holders` are the numbers there are. Each group's size must be set by the caller.
+PANNIER_API int pannier_context_cells(const struct pannier_context * ctx, struct pannier_cell_group * groups,
+                                      int32_t capacity, int32_t * n_groups, int32_t * holders, int32_t n_most,
+                                      int32_t * n_holders);
 // What ggml has allocated in this process and not freed, by buffer type: an independent record,
 // kept at the allocator. An unpatched engine has none: PANNIER_ERROR_ARGUMENT.
 PANNIER_API int pannier_allocations(struct pannier_memory_row * rows, int32_t capacity, int32_t * n_rows);

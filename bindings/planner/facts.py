@@ -66,7 +66,7 @@ def _layer(sizes: dict[str, int], index: int) -> Layer:
     names = [name for name in sizes if name.startswith(f"blk.{index}.")]
     roles = {name: role_of(name) for name in names}
     experts = sum(sizes[name] for name in names if roles[name] == "experts")
-    is_recurrent = "ssm" in roles.values()
+    is_recurrent = "recurrent" in roles.values()
     # a hybrid's recurrent layers have projections with an attention's names
     keys = any(re.search(r"\.attn_(k|kv_a_mqa|qkv)\.weight$", name) for name in names)
     return Layer(

@@ -150,7 +150,8 @@ class Placer:
         n_attending = sum(layer.attends for layer in layers) or 1
         n_recurrent = sum(layer.is_recurrent for layer in layers) or 1
         kv = cost.kind_bytes("kv") / n_attending if cost else 0.0
-        state = cost.kind_bytes("recurrent") / n_recurrent if cost else 0.0
+        states = cost.kind_bytes("recurrent") + cost.kind_bytes("rollback") if cost else 0
+        state = states / n_recurrent
         loads = [
             layer.rest_bytes
             + share * layer.expert_bytes

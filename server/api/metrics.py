@@ -26,7 +26,10 @@ llamacpp:prompt_tokens_total 2113
 # TYPE pannier_memory_bytes gauge
 pannier_memory_bytes{device="CPU",kind="kv"} 1048576
 """
-KINDS = ("weights", "kv", "recurrent", "compute", "output", "moe_cache")
+OWNERS = (
+    *("weights", "kv", "recurrent", "rollback", "checkpoint", "compute", "output", "moe_cache"),
+    *("lora", "pool", "untracked"),
+)
 
 
 @router.get("/metrics")
@@ -35,10 +38,10 @@ async def metrics(request: Request) -> Response:
     """Counters and gauges in Prometheus' text format (with `--metrics`).
 
     llama-server's under its names, which begin with `llamacpp:`, and pannier's own, which begin
-    with `pannier_`: memory by device and kind, what is kept of prefixes and why prompts were
-    computed again, the queue, requests by client (a digest of the API key), engines that were
-    replaced. Rates are those since somebody asked last. Counters of the engine begin again when it
-    does.
+    with `pannier_`: memory by device and owner, by holder and by slot, what is kept of prefixes and
+    why prompts were computed again, the queue, requests by client (a digest of the API key),
+    engines that were replaced. Rates are those since somebody asked last. Counters of the engine
+    begin again when it does.
     """
     server = serving(request)
     if not server.settings.metrics_endpoint:
@@ -93,22 +96,59 @@ def _own(report: dict[str, Any], server: Serving) -> Iterator[Metric]:
     )  # fmt: skip
 
 
+DEVICE_GAUGES = (
+    ("total", "Memory of a device"),
+    ("free", "Of it, what is free"),
+    ("process", "Of it, what this process holds, where the driver says"),
+)
+HOLDERS = ("clients", "kept", "free")
+CLIENT_GAUGES = (
+    ("now", "What the request of a slot holds: cells, shares of shared cells, state"),
+    ("peak", "The most that it has held"),
+    ("reserved", "What it would hold at its whole length"),
+)
+
+
 def _memory(report: dict[str, Any]) -> Iterator[Metric]:
     rows = report["devices"]
     yield Metric(
         "pannier_memory_bytes",
         "gauge",
-        "What the model and its context hold, by device and kind",
+        "What each owner holds, by device",
         tuple(
-            ({"device": row["name"], "kind": kind}, row[f"{kind}_bytes"])
+            ({"device": row["name"], "kind": owner}, row[f"{owner}_bytes"])
             for row in rows
-            for kind in KINDS
+            for owner in OWNERS
         ),
     )
-    for name in ("total", "free"):
+    yield Metric(
+        "pannier_weights_bytes",
+        "gauge",
+        "Weights by device and by what they are for",
+        tuple(
+            ({"device": row["name"], "role": role}, n_bytes)
+            for row in rows
+            for role, n_bytes in row["weights"].items()
+        ),
+    )
+    for name, words in DEVICE_GAUGES:
         values = tuple(({"device": row["name"]}, row[f"{name}_bytes"]) for row in rows)
-        help = f"Memory of a device: {name}"
-        yield Metric(f"pannier_device_{name}_bytes", "gauge", help, values)
+        known = tuple(value for value in values if value[1] is not None)
+        yield Metric(f"pannier_device_{name}_bytes", "gauge", words, known)
+    yield from _caches(report)
+
+
+def _caches(report: dict[str, Any]) -> Iterator[Metric]:
+    for name, words, row in (
+        ("kv", "The KV cache by holder", report["kv"]),
+        ("state", "Recurrent states by holder", report["states"]),
+    ):
+        values = tuple(({"holder": one}, row[f"{one}_bytes"]) for one in HOLDERS)
+        yield Metric(f"pannier_{name}_bytes", "gauge", words, values)
+    busy = [row for row in report["clients"] if row["slot"] is not None]
+    for time, words in CLIENT_GAUGES:
+        values = tuple(({"slot": str(row["slot"])}, row[f"{time}_bytes"]) for row in busy)
+        yield Metric(f"pannier_slot_{time}_bytes", "gauge", words, values)
     kv = report["kv"]
     yield gauge("pannier_kv_cells", "Cells of the KV cache", kv["n_cells"])
     yield gauge("pannier_kv_cells_used", "Cells in use", kv["n_cells_used"])
@@ -127,7 +167,12 @@ def _prefixes(report: dict[str, Any]) -> Iterator[Metric]:
         "States that are kept for later prompts, by place",
         tuple(({"place": place}, kept[key]) for place, key in places.items()),
     )
-    yield gauge("pannier_prefix_host_bytes", "States in host memory", kept["host_bytes"])
+    yield Metric(
+        "pannier_prefix_bytes",
+        "gauge",
+        "What they take, by place",
+        tuple(({"place": place}, kept[f"{place}_bytes"]) for place in places),
+    )
     yield counter(
         "pannier_prefix_hits_total", "Requests that started from a kept prefix", counts["n_hits"]
     )

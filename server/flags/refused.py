@@ -11,7 +11,7 @@ NO_DOWNLOAD = "pannier downloads no models: get the file and name it with -m"
 NO_DRAFT = "no draft models: use --spec-type ngram-simple, or none"
 NO_ROUTER = "one server serves one model: start one for each"
 NO_MEDIA = "text models only: no images, audio or video"
-NO_UI = "no web page comes along: use pannier chat, or serve one of yours with --path"
+NO_UI = "the page has no settings: leave it out, or serve one of yours with --path"
 NO_TOOLS = "the server runs no tools: the client does"
 NO_ADAPTERS = "no control vectors: LoRA adapters are there, as --lora"
 NOT_YET = "not supported yet: leave it out"
@@ -125,7 +125,6 @@ REFUSED: tuple[Flag, ...] = (
             env="LLAMA_ARG_MMPROJ_OFFLOAD"),
     *_each(NO_UI, ("--ui-config --webui-config", "JSON", "LLAMA_ARG_UI_CONFIG"),
            ("--ui-config-file --webui-config-file", "FILE", "LLAMA_ARG_UI_CONFIG_FILE")),
-    refused("--ui --webui", NO_UI, off="--no-ui --no-webui", holds=(False,), env="LLAMA_ARG_UI"),
     refused("--ui-mcp-proxy --webui-mcp-proxy", NO_TOOLS, holds=(False,),
             off="--no-ui-mcp-proxy --no-webui-mcp-proxy", env="LLAMA_ARG_UI_MCP_PROXY"),
     refused("-ag --agent", NO_TOOLS, off="-no-ag --no-agent", holds=(False,),

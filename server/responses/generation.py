@@ -78,12 +78,21 @@ class RequestMemory(Answer):
     n_cells_reserved: int
     """For its whole length."""
     kv_bytes: int
+    """Of its cells, shared ones in full."""
+    kv_private_bytes: int
+    """Of the cells that it has alone."""
+    kv_shared_bytes: int
+    """Its share of the others: the bytes of each by the number of its sharers."""
     recurrent_bytes: int
+    """Of its recurrent state, or its share of it."""
+    rollback_bytes: int
+    """Of what the state can be rolled back to, likewise."""
     now_bytes: int
+    """The sum: cells that it has alone, shares of the others, state."""
     peak_bytes: int
-    """Most at any time."""
+    """The most that it was."""
     reserved_bytes: int
-    """With all that it was promised."""
+    """What it would be at its whole length if nobody shared anything with it."""
 
 
 class CacheReport(Answer):

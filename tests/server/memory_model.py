@@ -126,7 +126,7 @@ class MemoryModel:
         self.n_drafted += sum(len(chunk.draft.tokens) for chunk in plan.chunks)
         for chunk in plan.chunks:
             assert len(self.tokens(chunk.request.seq)) == chunk.request.n_computed
-            self._add(chunk.request.seq, chunk.tokens + chunk.draft.tokens)
+            self._add(chunk.request.seq, [*chunk.tokens, *chunk.draft.tokens])
         return [sampled for chunk in plan.chunks for sampled in self._sample(chunk)]
 
     def _check_drafts(self, plan: Plan) -> None:

@@ -8,10 +8,9 @@ from typing import Any, cast
 import pytest
 from pydantic import TypeAdapter
 
-from pannier.chat import ChatMessage, MessageDelta, ToolCall
+from pannier.chat import ToolCall
 from pannier.server.api.anthropic import Messages
-from pannier.server.choice import Choice, Delta
-from pannier.server.messages import Timings
+from pannier.server.choice import Delta
 from pannier.server.requests.anthropic import MessagesBody
 from pannier.server.requests.chat import ChatBody
 from pannier.server.responses.anthropic import MessageEvent, WholeMessage
@@ -19,7 +18,7 @@ from pannier.server.wire import dumps
 
 from .conftest import letters, steps
 from .test_completion import post
-from .test_openai_responses import named_events
+from .test_openai_responses import GROWN, answered, named_events
 
 HI = {"role": "user", "content": "hi"}
 USE = {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": [1, "é"]}}
@@ -230,31 +229,7 @@ def test_an_answer_of_nothing() -> None:
     ]
 
 
-GROWN = [
-    MessageDelta(reasoning_content="h"),
-    MessageDelta(reasoning_content="m"),
-    MessageDelta(content="so"),
-    MessageDelta(index=0, call=ToolCall("1", "f", "")),
-    MessageDelta(index=0, call=ToolCall("", "", '{"a"')),
-    MessageDelta(index=0, call=ToolCall("", "", ":1}")),
-    MessageDelta(index=1, call=ToolCall("2", "g", "{}")),
-]
-CALLS = (ToolCall("1", "f", '{"a":1}'), ToolCall("2", "g", "{"))
-
-
-def answered(calls: tuple[ToolCall, ...] = CALLS) -> Choice:
-    """A choice with every kind of block; its last call is cut."""
-    facts = {
-        "index": 0,
-        "message": ChatMessage("so", "hm", calls),
-        "has_tool_calls": True,
-        "prompt": [1] * 7,
-        "n_predicted": 20,
-        "stop_type": "eos",
-        "stopping_word": "",
-        "timings": Timings(5, 0.0, 20, 0.0, cache_n=2),
-    }
-    return cast(Choice, SimpleNamespace(**facts))
+CUT = (ToolCall("1", "f", '{"a":1}'), ToolCall("2", "g", "{"))
 
 
 def messages() -> Messages:
@@ -262,7 +237,7 @@ def messages() -> Messages:
 
 
 def test_blocks_of_a_whole_answer() -> None:
-    got = messages().whole([answered()])
+    got = messages().whole([answered(*CUT)])
     TypeAdapter(WholeMessage).validate_python(got)
     assert got["content"] == [
         {"type": "thinking", "thinking": "hm", "signature": ""},
@@ -285,13 +260,13 @@ def test_blocks_of_a_whole_answer() -> None:
     ],
 )
 def test_arguments_that_are_no_json(arguments: str, want: Any) -> None:
-    got = messages().whole([answered((ToolCall("1", "f", arguments),))])
+    got = messages().whole([answered(ToolCall("1", "f", arguments))])
     assert dumps(got)
     assert got["content"][2]["input"] == want
 
 
 def test_blocks_of_a_stream() -> None:
-    format, choice = messages(), answered()
+    format, choice = messages(), answered(*CUT)
     data = b"".join(format.partial(choice, Delta("", [], [], [grown])) for grown in GROWN)
     events = named_events(data + format.last(choice))
     for event in events:

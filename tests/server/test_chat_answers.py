@@ -20,7 +20,7 @@ from pannier import Model
 from pannier.engine import Engine, source_tree
 
 from .conftest import events
-from .llama_client import TINY, llama_client
+from .llama_server import TINY, llama_client
 from .test_clients import Server, serving
 
 pytestmark = pytest.mark.engine
@@ -184,11 +184,9 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def theirs(
-    tools_engine: Engine, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[httpx.Client]:
+def theirs(tools_engine: Engine) -> Iterator[httpx.Client]:
     flags = ("--chat-template-file", str(template(QWEN)), "-c", "16384")
-    with llama_client(tools_engine, tmp_path_factory.mktemp("server") / "log", *flags) as client:
+    with llama_client(tools_engine, *flags) as client:
         yield client
 
 

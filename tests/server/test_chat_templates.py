@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,7 +19,7 @@ from pannier.server.settings import ServerSettings
 from pannier.server.state import Serving
 from pannier.text import Pieces
 
-from .llama_client import TINY, llama_client
+from .llama_server import TINY, llama_client
 
 pytestmark = pytest.mark.engine
 
@@ -172,14 +171,12 @@ def theirs(body: dict[str, Any], client: httpx.Client) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("part", range(N_PARTS))
-def test_like_llama_server(
-    part: int, serving: Serving, tools_engine: Engine, tmp_path: Path
-) -> None:
+def test_like_llama_server(part: int, serving: Serving, tools_engine: Engine) -> None:
     templates = sorted((source_tree() / "models" / "templates").glob("*.jinja"))
     n_same = 0
     for path in templates[part::N_PARTS]:
         flags = ("--chat-template-file", str(path), "-c", "65536")
-        with llama_client(tools_engine, tmp_path / "log", *flags) as client:
+        with llama_client(tools_engine, *flags) as client:
             serving.vocabulary.set_chat_template(path.read_text("utf-8"))  # type: ignore[attr-defined]
             for name, body in CASES.items():
                 want = theirs(body, client)

@@ -66,7 +66,8 @@ def serving(
     killer.cancel()
     drain = threading.Thread(target=process.stderr.read, daemon=True)
     drain.start()
-    yield Server(process, int(line.split(" serves ")[0].rsplit(":", 1)[1]))
+    port = line.split(" serves ")[0].rsplit(":", 1)[1].partition("/")[0]
+    yield Server(process, int(port))
     process.terminate()
     status = process.wait(30)
     drain.join()

@@ -72,6 +72,13 @@ def test_blocks_beside_the_answer() -> None:
     assert "memory" not in ask(letters("abc"))[0] and "cache" not in ask(letters("abc"))[0]
 
 
+def test_a_stop_string_amid_the_tokens_of_one_output_ends_with_what_was_held() -> None:
+    burst = [[token for tokens in letters("abcdef") for token in tokens]]
+    got, _ = ask(burst, memory=True, stream=True, stop=["d"])
+    assert got[-1]["stop_type"] == "word"
+    assert got[-1]["memory"] == {"now_bytes": 60, "peak_bytes": 94}
+
+
 @pytest.mark.parametrize(("stream", "at"), [(False, 0), (True, -2)])
 def test_verbose_has_the_answer_in_the_other_form(stream: bool, at: int) -> None:
     got, _ = ask(letters("abc"), "/v1/completions", verbose=True, stream=stream)

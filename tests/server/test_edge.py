@@ -34,7 +34,7 @@ ENDPOINTS = (
     "POST /apply-template",
     "POST /tokenize",
     "POST /detokenize",
-    "GET /",
+    "GET /page",
     "GET /no-such",
     "GET /health/../props",
     "GET /health/",

@@ -8,6 +8,7 @@ import pytest
 
 from pannier import sampling
 from pannier.server import (
+    admission,
     branches,
     cells,
     drafts,
@@ -30,6 +31,7 @@ from pannier.server import (
 )
 
 HELPERS = (
+    admission,
     branches,
     cells,
     drafts,

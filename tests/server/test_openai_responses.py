@@ -285,17 +285,19 @@ GROWN = [
     MessageDelta(index=0, call=ToolCall("", "", ":1}")),
     MessageDelta(index=1, call=ToolCall("2", "g", "{}")),
 ]
-WHOLE = ChatMessage("so", "hm", (ToolCall("1", "f", '{"a":1}'), ToolCall("2", "g", "{}")))
+CALLS = (ToolCall("1", "f", '{"a":1}'), ToolCall("2", "g", "{}"))
 
 
-def answered() -> Choice:
-    """A choice with every kind of item."""
+def answered(*calls: ToolCall) -> Choice:
+    """A choice with reasoning, text and these calls."""
     facts = {
         "index": 0,
-        "message": WHOLE,
+        "message": ChatMessage("so", "hm", calls),
+        "has_tool_calls": bool(calls),
         "prompt": [1] * 7,
         "n_predicted": 20,
         "stop_type": "eos",
+        "stopping_word": "",
         "timings": Timings(5, 0.0, 20, 0.0, cache_n=2),
     }
     return cast(Choice, SimpleNamespace(**facts))
@@ -310,7 +312,7 @@ def responses() -> Responses:
 
 
 def test_items_of_a_stream() -> None:
-    format, choice = responses(), answered()
+    format, choice = responses(), answered(*CALLS)
     data = b"".join(format.partial(choice, Delta("", [], [], [grown])) for grown in GROWN)
     events = named_events(data + format.last(choice))
     for event in events:
@@ -331,7 +333,7 @@ def test_items_of_a_stream() -> None:
 
 
 def test_items_of_a_whole_answer_are_those_of_the_stream() -> None:
-    format, choice = responses(), answered()
+    format, choice = responses(), answered(*CALLS)
     format.partial(choice, Delta("", [], [], GROWN))
     streamed = named_events(format.last(choice))[-1]["response"]
     whole = responses().whole([choice])

@@ -169,9 +169,12 @@ def test_a_client_has_no_more_than_its_share_of_the_slots():
 
 def test_a_full_queue_says_when_to_come_back():
     _, scheduler = world(policy=Policy(max_queue=1, retry_after_s=7))
-    assert scheduler.submit(request(1, prompt_of(1))) is None
-    output = scheduler.submit(request(2, prompt_of(2)))
+    n_taken = scheduler.limits.n_slots + 1  # those that find a slot do not wait
+    for id in range(n_taken):
+        assert scheduler.submit(request(id, prompt_of(id))) is None
+    output = scheduler.submit(request(n_taken, prompt_of(n_taken)))
     assert (output.finish, output.status, output.retry_after_s) == ("error", 503, 7)
+    assert "full (1 of 1)" in output.error
 
 
 def test_a_request_waits_until_its_cells_are_free():

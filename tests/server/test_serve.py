@@ -168,10 +168,13 @@ def test_a_taken_port_is_named() -> None:
 
 
 def test_banner() -> None:
-    text = banner("http://127.0.0.1:9931", SETTINGS, READY)
-    first, second = text.splitlines()
+    text = banner("http://127.0.0.1:9931", SETTINGS, READY, shows_page=True)
+    first, second, third = text.splitlines()
     assert first.startswith("http://127.0.0.1:9931 serves m.gguf: 4 slots, up to 64 tokens each")
     assert "curl http://127.0.0.1:9931/v1/chat/completions" in second
+    assert third == "Watch it: http://127.0.0.1:9931/"
+    for url, shows_page in (("http://127.0.0.1:9931", False), ("unix:///tmp/a.sock", True)):
+        assert "Watch" not in banner(url, SETTINGS, READY, shows_page=shows_page)
 
 
 @pytest.mark.engine

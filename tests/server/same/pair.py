@@ -163,7 +163,7 @@ class Pairs:
         model = ["-m", str(DATA / world.model), "-a", "tiny", *map(_found, world.flags), *EXACT]
         llama = [str(self._engine.tools / "llama-server"), *model, *world.llama_only]
         llama += ["--kv-unified", "--no-warmup", "--no-webui"]
-        pannier = [sys.executable, "-m", "pannier", "serve", *model]
+        pannier = [sys.executable, "-m", "pannier", "serve", *model, "--no-webui"]
         peers = [self._peer("llama-server", llama), self._peer("pannier", pannier)]
         for peer in peers:
             peer.wait()
