@@ -24,6 +24,7 @@ COMMANDS = {
     "plan": ("pannier.planner.cli", "say what a model will take, and choose what fits"),
     "doctor": ("pannier.doctor", "check where a model's ops would run, without loading it"),
     "inspect": ("pannier.modelfile.cli", "check a model file and show what it says and costs"),
+    "bench": ("pannier.bench.cli", "measure what a model takes on this machine"),
     "serve": ("pannier.server.cli", "serve a model over HTTP to several clients"),
     "chat": ("pannier.chat_cli.cli", "talk to a model or a server in the terminal"),
     "complete": ("pannier.chat_cli.complete", "go on with a text, by a model or a server"),

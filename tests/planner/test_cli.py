@@ -168,13 +168,7 @@ def test_two_devices(vulkan_engine, cache):
     assert min(first["weights_bytes"], second["weights_bytes"]) > 0
     assert max(first["total_bytes"], second["total_bytes"]) <= 8 << 20
     assert sum(answer["tensor_split"]) == answer["n_gpu_layers"]
-    rows = allocated(vulkan_engine, answer["arguments"], env=env)
-    assert len(rows) == len(answer["rows"])
-    for row, planned in zip(rows, answer["rows"], strict=True):
-        # with pipeline parallelism a plan counts some copies of a split's input too many
-        excess = planned["bytes"] - row["bytes"] if row["kind"] == "compute" else 0
-        assert planned == row | {"bytes": row["bytes"] + excess}
-        assert 0 <= excess < 1 << 20
+    assert allocated(vulkan_engine, answer["arguments"], env=env) == answer["rows"]
 
 
 @pytest.mark.vulkan
