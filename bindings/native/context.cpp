@@ -1,6 +1,7 @@
 // Creating a context and asking what it became.
 #include "memory_parts.h"
 #include "objects.h"
+#include "placement.h"
 
 #include "ggml.h"
 
@@ -238,6 +239,14 @@ std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_con
     return ctx;
 }
 
+std::unique_ptr<pannier_context> create_planned(pannier_model & model, const pannier_context_params * params) {
+    check_size(params, "pannier_context_params");
+    if (!model.can_plan) {
+        fail(PANNIER_ERROR_CONTEXT, "a plan needs a model loaded with no_alloc, and an engine with patches");
+    }
+    return create(model, *params);
+}
+
 pannier_context_info context_info(const pannier_context & ctx) {
     const memory_parts   parts(ctx.memory());
     pannier_context_info info{};
@@ -304,15 +313,18 @@ int pannier_context_create(pannier_model * model, const pannier_context_params *
 int pannier_context_plan(pannier_model * model, const pannier_context_params * params, pannier_context_info * info,
                          pannier_memory_row * rows, int32_t capacity, int32_t * n_rows) {
     return guard([&] {
-        not_null(model, "model");
-        check_size(params, "pannier_context_params");
         check_size(info, "pannier_context_info");
-        if (!model->can_plan) {
-            fail(PANNIER_ERROR_CONTEXT, "a plan needs a model loaded with no_alloc, and an engine with patches");
-        }
-        const auto ctx = create(*model, *params);
+        const auto ctx = create_planned(not_null(model, "model"), params);
         *info          = context_info(*ctx);
         write_rows(memory_rows(*ctx), rows, capacity, n_rows);
+    });
+}
+
+int pannier_context_plan_placement(pannier_model * model, const pannier_context_params * params, int32_t n_clients,
+                                   char ** out) {
+    return guard([&] {
+        const auto ctx       = create_planned(not_null(model, "model"), params);
+        not_null(out, "out") = copy_text(placement(*ctx, n_clients));
     });
 }
 

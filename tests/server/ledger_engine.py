@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from multiprocessing import Pipe
+from pathlib import Path
 from typing import Any
 
 from pannier.sampling import SamplingParams
@@ -114,11 +115,20 @@ def busy(engine: LedgerEngine) -> dict[str, Any]:
     engine.cancel(*clients[1:])
     engine.finish(*passing)
     told = [output.memory for id in clients for output in engine.outputs[id] if output.memory]
-    idle = engine.memory()
-    while not idle["prefixes"]["n_on_disk"]:  # written while there is nothing to compute
-        time.sleep(0.02)
+    return {"working": working, "fewer": fewer, "told": told, **at_rest(engine)}
+
+
+def at_rest(engine: LedgerEngine) -> dict[str, Any]:
+    """The report, and the bytes of the files in the store, once all that is kept is there: they are
+    written one by one while there is nothing to compute."""
+    folder = Path(engine.config.prefix_cache_dir)
+    for _ in range(1000):
         idle = engine.memory()
-    return {"working": working, "fewer": fewer, "idle": idle, "told": told}
+        sizes = [path.stat().st_size for path in folder.glob("*.state")]
+        if 0 < idle["prefixes"]["n_on_disk"] == len(sizes):
+            break
+        time.sleep(0.02)
+    return {"idle": idle, "file_bytes": sum(sizes)}
 
 
 def sharing(engine: LedgerEngine) -> dict[str, Any]:
@@ -128,7 +138,7 @@ def sharing(engine: LedgerEngine) -> dict[str, Any]:
     engine.finish(engine.submit(common, 0))
     before = engine.memory()
     slots = range(engine.config.n_parallel)
-    ids = [engine.submit(common + words(("own", i), 40), 700) for i in slots]
+    ids = [engine.submit(common + words(("own", i), 40), 200) for i in slots]
     engine.generate(*ids, n=20)
     return {"before": before, "working": engine.memory()}
 
