@@ -133,7 +133,7 @@ def states() -> BenchModel:
         n_expert=4,
         n_expert_used=2,
         n_ff_exp=32,
-        vocabulary=vocabulary(1024),
+        vocabulary=vocabulary_of(1024),
         tied=True,
         type="Q8_0",
     )
