@@ -191,6 +191,7 @@ def test_an_additional_client_costs_its_state_and_its_own_cells(cpu_engine: Engi
     sharing(cpu_engine, cases, n_batch=256, n_ubatch=256, **guessing)
 
 
+@pytest.mark.slow
 @pytest.mark.vulkan
 def test_an_additional_client_of_a_device(vulkan_engine: Engine) -> None:
     sharing(vulkan_engine, [("attention", 8)], n_batch=256, n_ubatch=256, load_mode="none")
