@@ -6,9 +6,8 @@ import pytest
 from pannier.convert.byte_vocabulary import vocabulary_of
 from pannier.convert.random_gguf import write_random
 from pannier.convert.random_hybrid import KimiLinearSpec
-
-from .conftest import DATA
-from .test_context import all_logits, greedy
+from tests.bindings.conftest import DATA
+from tests.bindings.test_context import all_logits, greedy
 
 HYBRIDS = ("qwen3next/model-f32.gguf", "qwen35moe-rollback.gguf", "kimi")
 N_TOKENS = 96
@@ -66,7 +65,7 @@ def divergence(of, others):
 
 
 @pytest.mark.parametrize("hybrid", HYBRIDS, indirect=True)
-@pytest.mark.parametrize(("type", "bound"), [("f16", 1e-5), ("bf16", 1e-3)])
+@pytest.mark.parametrize(("type", "bound"), [("f16", 1e-6), ("bf16", 5e-5)])
 def test_half_the_bytes_and_nearly_the_same_logits(hybrid, type, bound):
     tokens = tokens_of(hybrid)
     with context_of(hybrid, "f32") as context:
@@ -74,8 +73,9 @@ def test_half_the_bytes_and_nearly_the_same_logits(hybrid, type, bound):
     with context_of(hybrid, type) as context:
         half, logits = context.recurrent_seq_bytes, all_logits(context, tokens)
     assert 0.5 <= half / whole < 0.75, "the short convolution's inputs stay as they are"
-    assert 0 < np.abs(logits - exact).max(), "the states are in another type"
-    assert divergence(exact, logits).max() < bound
+    assert np.abs(logits - exact).max() > 0, "the states are in another type"
+    rows = divergence(exact, logits)
+    assert np.median(rows) < bound, "a router between two experts can take the other: not the mean"
 
 
 @pytest.mark.parametrize("hybrid", HYBRIDS, indirect=True)
