@@ -30,7 +30,7 @@ def bench(engine, *arguments, env=None):
         env=engine_environment(engine) | (env or {}),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
         check=False,
     )
 
