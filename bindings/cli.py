@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": ("pannier.convert.cli", "convert a Hugging Face checkpoint to GGUF"),
     "place": ("pannier.modelfile.cli_place", "write where a model file's experts belong"),
     "plan": ("pannier.planner.cli", "say what a model will take, and choose what fits"),
+    "doctor": ("pannier.doctor", "check where a model's ops would run, without loading it"),
     "inspect": ("pannier.modelfile.cli", "check a model file and show what it says and costs"),
     "bench": ("pannier.bench.cli", "measure what a model takes on this machine"),
     "serve": ("pannier.server.cli", "serve a model over HTTP to several clients"),

@@ -87,7 +87,9 @@ def answer(question: Question) -> Plan:
     facts = ModelFacts.of(open_model_file(config.model, config.kv_overrides))
     costs = EngineCosts()
     try:
-        return make_plan(wish, facts, costs)
+        plan = make_plan(wish, facts, costs)
+        problems = costs.placement(plan.config).problems
+        return replace(plan, misplaced=tuple(map(str, problems)))
     finally:
         costs.close()
 

@@ -147,6 +147,17 @@ def test_a_budget_is_never_exceeded(vulkan_engine, cache):
 
 
 @pytest.mark.vulkan
+def test_what_a_plan_cannot_hold(vulkan_engine, cache):
+    model = DATA / "mamba2" / "model-f32.gguf"
+    [misplaced] = plan(vulkan_engine, model, "-c", 1024, env=VULKAN, cache=cache)["misplaced"]
+    assert misplaced.startswith("SSM_SCAN of layers 0-2 would run on CPU instead of Vulkan0")
+    words = pannier(vulkan_engine, "plan", model, "-c", 1024, env=VULKAN, cache=cache).stdout
+    assert "Misplaced, so it starts with --no-strict only:\n  SSM_SCAN" in words
+    model = DATA / "llama" / "model-f32.gguf"
+    assert plan(vulkan_engine, model, "-c", 1024, env=VULKAN, cache=cache)["misplaced"] == []
+
+
+@pytest.mark.vulkan
 def test_two_devices(vulkan_engine, cache):
     """The one software device, twice."""
     env = {"GGML_VK_VISIBLE_DEVICES": "0,0"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -783,3 +784,31 @@ def test_random_traffic_keeps_every_promise(seed):
         if storm.ended[id] in ("length", "eos"):
             assert storm.said[id] == whole
     assert len(storm.scheduler.slots.idle) == storm.limits.n_slots
+
+
+# ---------------------------------------------------------------- shares
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("limits", [ATTENTION, HYBRID], ids=["attention", "hybrid"])
+def test_the_largest_share_of_a_request_is_known(limits, seed):
+    """Beside what a memory whose cells are counted one by one says after each step."""
+    rng = random.Random(seed)
+    memory, scheduler = world(limits)
+    for id in range(1, 15):
+        length = rng.choice([40, 120])
+        prompt = prompt_of(0, length) + prompt_of(id, 10)
+        assert scheduler.submit(request(id, prompt, rng.randrange(1, 60))) is None
+    largest = {}
+    while not scheduler.is_idle:
+        step(memory, scheduler)
+        held = [[cell for cell, _ in cells] for cells in memory.sequences.values()]
+        sharers = Counter(cell for cells in held for cell in cells)
+        for running in scheduler.running.values():
+            cells = memory.sequences.get(running.seq, ())
+            share = sum(1 / sharers[cell] for cell, _ in cells)
+            assert scheduler.tree.n_share(running.seq) == pytest.approx(share)
+            largest[running.id] = max(share, largest.get(running.id, 0.0))
+            known = max(share, running.n_share_before)
+            assert largest[running.id] <= known + 1e-6 <= len(running.tokens) + 1e-3
+    assert len(largest) > 7
