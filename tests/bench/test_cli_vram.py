@@ -30,7 +30,7 @@ def bench(engine, *arguments, env=None):
         env=engine_environment(engine) | (env or {}),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
         check=False,
     )
 
@@ -75,7 +75,13 @@ def test_clients_on_a_device(vulkan_engine):
     env = {"GGML_VK_VISIBLE_DEVICES": "0"}
     # flash attention ends in the driver, Mesa 22.3's
     report = found(vulkan_engine, TINY, "-np", 4, *SMALL, "-ub", 32, "-fa", "off", env=env)
-    check_measured(report["series"][0], "Vulkan0")
+    [series] = report["series"]
+    check_measured(series, "Vulkan0")
+    places = [point["places"][0] for point in series["points"]]
+    assert {place["measured_by"] for place in places} == {"process"}
+    beside = {place["measured_bytes"] - place["allocated_bytes"] for place in places}
+    assert len(beside) == 1, "clients take something that is no buffer"
+    assert 0 <= beside.pop() < 1 << 20
 
 
 @pytest.mark.engine
