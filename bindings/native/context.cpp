@@ -4,6 +4,7 @@
 #include "placement.h"
 
 #include "ggml.h"
+#include "llama-ext.h"
 
 // Another library's class: see memory_parts.cpp.
 #pragma GCC visibility push(default)
@@ -143,7 +144,7 @@ llama_context_params native_params(const pannier_model & model, const pannier_co
     native.type_v               = cache_type(not_null(&p.type_v, "type_v"));
     const ggml_type type_state  = state_type(model, not_null(&p.type_state, "type_state"));
 #ifdef PANNIER_HAS_STATE_TYPE
-    native.type_s = type_state;
+    llama_set_state_type(type_state);
 #else
     if (type_state != GGML_TYPE_F32) {
         fail(PANNIER_ERROR_ARGUMENT, "an unpatched engine keeps recurrent states in f32 only");
