@@ -4,7 +4,7 @@
 
 "large" and "small" have Qwen3Next's architecture. The large one stands for a model whose weights
 dominate a step, the small one for a step in which everything else does. "dense" and "window" have
-attention in every layer: Qwen3's, and Gemma3's with sliding windows.
+attention in every layer: Qwen3's, and Gemma3's with sliding windows. "states" is for memory.
 """
 
 from __future__ import annotations
@@ -117,7 +117,30 @@ def window() -> BenchModel:
     return BenchModel("gemma3-134m-q4_k_m.gguf", spec, "Q4_K_M")
 
 
-MODELS = {"large": large, "small": small, "dense": dense, "window": window}
+def states() -> BenchModel:
+    """30 million weights, and clients of 10 MiB and 24 KiB for a token: 48 layers, 12 of them full
+    attention, as in Qwen3-Next."""
+    spec = Qwen3NextSpec(
+        name="pannier bench, large states",
+        n_embd=128,
+        n_layer=48,
+        n_head=2,
+        n_head_kv=2,
+        head_dim=256,
+        ssm_head_dim=64,
+        ssm_k_heads=8,
+        ssm_v_heads=16,
+        n_expert=4,
+        n_expert_used=2,
+        n_ff_exp=32,
+        vocabulary=vocabulary_of(1024),
+        tied=True,
+        type="Q8_0",
+    )
+    return BenchModel("qwen3next-states.gguf", spec)
+
+
+MODELS = {"large": large, "small": small, "dense": dense, "window": window, "states": states}
 
 
 def ensure_model(name: str, folder: Path | None = None, quantize: Path | None = None) -> Path:

@@ -19,20 +19,24 @@ from .errors import (
     LoadCancelled,
     ModelError,
     PannierError,
+    PlacementError,
     PlanError,
     RequestError,
     ServerError,
 )
-from .memory import MemoryReport, MemoryRow, SequenceMemory, TensorRow
+from .memory import DeviceMemory, MemoryReport, MemoryRow, SequenceMemory, TensorRow
 from .model import Model
+from .op_placement import PlacementReport
 from .sampling import SamplingParams
 from .sequence import Sequence
+from .sharing import CellGroup
 
 __all__ = [
     "Adapter",
     "ArgumentError",
     "Batch",
     "CacheFull",
+    "CellGroup",
     "ChatError",
     "ChatPrompt",
     "ClosedError",
@@ -42,6 +46,7 @@ __all__ = [
     "ConvertError",
     "DecodeError",
     "Device",
+    "DeviceMemory",
     "EngineError",
     "EngineNotFound",
     "LoadCancelled",
@@ -50,6 +55,8 @@ __all__ = [
     "Model",
     "ModelError",
     "PannierError",
+    "PlacementError",
+    "PlacementReport",
     "PlanError",
     "RequestError",
     "Sampled",

@@ -177,6 +177,7 @@ class context_params(Struct):
         ("n_threads_batch", c.c_int32),
         ("type_k", c.c_char_p),
         ("type_v", c.c_char_p),
+        ("type_state", c.c_char_p),
         ("flash_attn", c.c_int32),
         ("offload_kqv", c.c_int32),
         ("op_offload", c.c_int32),
@@ -302,7 +303,6 @@ class sampler_params(Struct):
         ("trigger_tokens", _I32P),
         ("generation_prompt", c.c_char_p),
         ("reasoning_budget", c.c_int32),
-        ("reasoning_control", c.c_int32),
         ("reasoning_start", c.c_char_p),
         ("n_reasoning_ends", c.c_int32),
         ("reasoning_ends", _TEXTS),
@@ -427,7 +427,6 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
         [_HANDLE, int32_arg, c.POINTER(sampler_params), _I32P, int32_arg, int32_arg],
     ),
     ("sampler_clear", c.c_int, [_HANDLE, int32_arg]),
-    ("sampler_end_reasoning", c.c_int, [_HANDLE, int32_arg, _I32P]),
     ("context_memory", c.c_int, [_HANDLE, c.POINTER(memory_row), int32_arg, _I32P]),
     (
         "context_cells",
@@ -441,6 +440,12 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
             *(_HANDLE, c.POINTER(context_params), c.POINTER(context_info)),
             *(c.POINTER(memory_row), int32_arg, _I32P),
         ],
+    ),
+    ("context_placement", c.c_int, [_HANDLE, int32_arg, _OUT_TEXT]),
+    (
+        "context_plan_placement",
+        c.c_int,
+        [_HANDLE, c.POINTER(context_params), int32_arg, _OUT_TEXT],
     ),
     ("allocations", c.c_int, [c.POINTER(memory_row), int32_arg, _I32P]),
     (

@@ -16,10 +16,11 @@ from .batch import Batch, StepResult
 from .buffers import StepBuffers
 from .context_params import native_context_params
 from .embedding import POOLING, Rows, embed, normalized
-from .errors import ArgumentError, ClosedError
+from .errors import ArgumentError, ClosedError, PlacementError
 from .ledger import CellBook, device_ledger, weights_by_role
 from .memory import MemoryReport, SequenceMemory
 from .native_rows import as_memory_row, cell_groups, memory_rows
+from .op_placement import Asked, PlacementReport
 from .owner import Owner
 from .sampler import native_sampler
 from .sampling import SamplingParams
@@ -44,6 +45,8 @@ class Context(Owner):
         n_ubatch: most tokens computed at once.
         n_threads, n_threads_batch: 0 is one per core.
         type_k, type_v: f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0 or q5_1.
+        type_state: of recurrent states: f32, or f16 or bf16 for models of the gated
+            delta net (Qwen3Next, Qwen3.5, Kimi-Linear): half the bytes, see docs/memory.md.
         flash_attn: "auto", "on" or "off".
         kv_unified: one cache for all sequences, which can share cells, or one
             of n_ctx / n_parallel cells for each.
@@ -61,13 +64,16 @@ class Context(Owner):
             tokens and for prompts; without `threads` any, without
             `threads_batch` the same.
         moe_cache_bytes: device memory for experts that live in CPU memory.
+        strict: refuse what would not run, lie or be as asked for: see `placement`.
 
     Raises:
+        PlacementError: with `strict`; the message names each op, its layers, the reason and what
+            to do.
         ContextError: llama.cpp cannot create it; the message has its reason.
         ArgumentError: a value outside its range.
     """
 
-    def __init__(self, model: Model, **options: Any) -> None:
+    def __init__(self, model: Model, *, strict: bool = False, **options: Any) -> None:
         params, keep_alive = native_context_params(**options)
         self.model = model
         self._lib = _ffi.library()
@@ -84,6 +90,15 @@ class Context(Owner):
         self._lib.check(self._lib.context_get_info(handle, _ffi.byref(info)))
         self._info = info
         self._buffers = StepBuffers(info.n_batch, min(info.n_outputs_max, info.n_batch))
+        self._asked = Asked(params.type_k.decode(), params.type_v.decode(), model.n_overrides)
+        self._strict = strict
+        self._adapters: dict[int, float] = {}
+        self._checked: set[frozenset[int]] = set()  # adapters whose graphs have been looked at
+        try:
+            self._check()
+        except PlacementError:
+            self.close()
+            raise
 
     @property
     def handle(self) -> _ffi.Handle:
@@ -243,10 +258,21 @@ class Context(Owner):
         Args:
             scales: by `Adapter.id`; 0 leaves one out.
 
-        Raises ArgumentError for an adapter that is not there, or a scale that is no number.
+        Raises ArgumentError for an adapter that is not there, or a scale that is no number, and
+        PlacementError in a strict context whose ops would run elsewhere with them.
         """
+        before = self._adapters
+        self._set_adapters(scales)
+        try:
+            self._check()
+        except PlacementError:
+            self._set_adapters(before)
+            raise
+
+    def _set_adapters(self, scales: Mapping[int, float]) -> None:
         ids = _ffi.int32s(list(scales))
         self.call("context_set_adapters", ids, _ffi.float32s(list(scales.values())), len(scales))
+        self._adapters = dict(scales)
 
     def clear_sampler(self, seq_id: int) -> None:
         """Take a sequence's sampler away."""
@@ -305,6 +331,29 @@ class Context(Owner):
         pointer = _ffi.float32_pointer(out.ctypes.data)
         self.call("context_logits", row, pointer, len(out))
         return out
+
+    # ------------------------------------------------------------ placement
+
+    def placement(self, n_clients: int = 0) -> PlacementReport:
+        """Where the ops of this context's graphs run, and what does not run where it should.
+
+        Builds the graphs and computes nothing; sequences stay as they are.
+
+        Args:
+            n_clients: sequences that decode at once; 0 is all.
+        """
+        with self._lock:
+            text = self._lib.text(
+                self._lib.context_placement, self.handle, n_clients or self.n_parallel
+            )
+        return PlacementReport.from_json(text, self._asked)
+
+    def _check(self) -> None:
+        """Graphs change with the set of adapters, not with their scales."""
+        adapters = frozenset(id for id, scale in self._adapters.items() if scale)
+        if self._strict and adapters not in self._checked:
+            self.placement().check()
+            self._checked.add(adapters)
 
     # ------------------------------------------------------------ memory
 

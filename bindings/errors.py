@@ -12,7 +12,8 @@ PannierError
 ├── ArgumentError          a value outside its range, refused before the engine sees it
 ├── ContextError           the context, its sequences and its steps
 │   ├── CacheFull          no free KV cells for the batch; memory is unchanged
-│   └── DecodeError        the engine failed inside a step
+│   ├── DecodeError        the engine failed inside a step
+│   └── PlacementError     an op or a weight would not be where it was placed
 ├── ChatError              the chat template refused the messages
 ├── ClosedError            use of a model or context after close()
 ├── ConvertError           the checkpoint cannot be converted
@@ -74,6 +75,11 @@ class CacheFull(ContextError):
 
 class DecodeError(ContextError):
     """The engine failed inside a step. Every sequence of the batch was removed."""
+
+
+class PlacementError(ContextError):
+    """An op, a weight or a cache would not be where, or as, it was asked for. The message names
+    each with its reason and what to do."""
 
 
 class ChatError(PannierError):

@@ -25,6 +25,7 @@ from .modelfile import open_model_file
 from .modelfile.adapter import open_adapter_file
 from .modelfile.overrides import Row
 from .native_rows import tensor_rows
+from .op_placement import Asked, PlacementReport
 from .owner import Owner
 from .placement import Override
 
@@ -108,6 +109,7 @@ class Model(Owner):
         self._pieces: dict[tuple[int, bool], bytes] = {}
         self._file = open_model_file(path, kv_overrides)
         rows = [*tensor_overrides, *expert_rows(self._file, experts, n_cpu_moe, devices)]
+        self.n_overrides = len(tensor_overrides)
         params, self._keep_alive = _native_params(rows, devices, load_mode)
         params.n_gpu_layers = n_gpu_layers
         params.lazy_mode = _choice(LAZY_MODES, "lazy_mode", lazy_mode)
@@ -186,6 +188,19 @@ class Model(Owner):
         """
         params, _keep_alive = native_context_params(**options)
         return plan_context(self.handle, params)
+
+    def placement(self, n_clients: int = 0, **options: Any) -> PlacementReport:
+        """Where the ops of such a context's graphs would run: `Context.placement` before anything
+        is allocated. Raises as `plan`."""
+        params, _keep_alive = native_context_params(**options)
+        asked = Asked(params.type_k.decode(), params.type_v.decode(), self.n_overrides)
+        text = self._lib.text(
+            self._lib.context_plan_placement,
+            self.handle,
+            _ffi.byref(params),
+            n_clients or params.n_seq_max,
+        )
+        return PlacementReport.from_json(text, asked)
 
     @cached_property
     def tensors(self) -> tuple[TensorRow, ...]:

@@ -19,6 +19,12 @@ from .errors import ArgumentError, ModelError
 EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 """Names of the routed experts' tensors (llama.cpp, `common/common.h`)."""
 
+DENSE_FFN = r"ffn_(up|down|gate)\."
+"""Names of dense feed-forward weights, behind the layer (`common/common.h`)."""
+
+BY_LAYER = r"blk\\\.\d+"
+"""How a pattern for one layer begins, as a regex."""
+
 INPUT = r"^(token_embd|token_embd_norm|position_embd|token_types|per_layer_token_embd)\."
 """Names of the input layer's tensors (llama.cpp, `src/llama-arch.cpp`, LLM_TENSOR_LAYER_INPUT)."""
 
@@ -156,3 +162,9 @@ def expert_overrides(n_cpu_moe: int) -> list[Override]:
     """Rows that keep the experts of the first `n_cpu_moe` layers in CPU memory, as llama-server's
     `--n-cpu-moe` does."""
     return [(rf"blk\.{layer}{EXPERTS}", "CPU") for layer in range(n_cpu_moe)]
+
+
+def dense_overrides(n_cpu_ffn: int) -> list[Override]:
+    """Rows that keep the dense feed-forward weights of the first layers in CPU memory, as
+    llama-server's `--n-cpu-ffn` does."""
+    return [(rf"blk\.{layer}\.{DENSE_FFN}", "CPU") for layer in range(n_cpu_ffn)]

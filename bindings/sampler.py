@@ -50,7 +50,6 @@ def native_sampler(params: SamplingParams, n_probs: int) -> tuple[_ffi.sampler_p
         trigger_tokens=tokens,
         generation_prompt=params.generation_prompt.encode(),
         reasoning_budget=reasoning.budget,
-        reasoning_control=reasoning.control,
         reasoning_start=reasoning.start.encode(),
         n_reasoning_ends=len(reasoning.ends),
         reasoning_ends=ends,

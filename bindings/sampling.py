@@ -57,8 +57,6 @@ class Reasoning:
     """Most tokens; -1: any number."""
     message: str = ""
     """Written before the end when the budget is spent."""
-    control: bool = False
-    """It may be told to end."""
 
 
 GRAMMAR_TYPES = {"user": 1, "output_format": 2, "tool_calls": 3}

@@ -45,6 +45,11 @@ class Admission(ABC, Generic[Request, Work]):
         """Take back what a running request has. Returns its slot."""
 
     @property
+    @abstractmethod
+    def n_idle_slots(self) -> int:
+        """So many more may run."""
+
+    @property
     def is_idle(self) -> bool:
         return not self.waiting and not self.running
 
@@ -53,8 +58,9 @@ class Admission(ABC, Generic[Request, Work]):
         refused = self.why_never(request)
         if refused:
             return refusal(request, refused)
-        if 0 < self.policy.max_queue <= len(self.waiting):
-            error = f"{len(self.waiting)} requests are waiting, the most that may; try again later"
+        n_waiting = len(self.waiting) - self.n_idle_slots  # the first of them are about to start
+        if 0 < self.policy.max_queue <= n_waiting:
+            error = f"the queue is full ({n_waiting} of {self.policy.max_queue}); try again later"
             return refusal(request, error, 503, self.policy.retry_after_s)
         self.waiting.add(request)
         return None

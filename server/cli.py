@@ -63,7 +63,8 @@ def planned(config: EngineConfig, given: Given) -> EngineConfig:
     arguments = shlex.join(flags_between(config, plan.config))
     say("; ".join([f"planned {arguments or 'what was asked for'}", *plan.given_up]))
     limits = tuple((budget.device, budget.usable_bytes) for budget in plan.wish.devices)
-    return replace(plan.config, memory_limits=limits)
+    strict = given.get("engine.strict", True)
+    return replace(plan.config, memory_limits=limits, strict=strict)
 
 
 def run(

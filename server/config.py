@@ -32,10 +32,14 @@ class EngineConfig:
     moe_cache_mib: int = 0
     cache_type_k: str = "f16"
     cache_type_v: str = "f16"
+    state_type: str = "f32"
+    """Of recurrent states."""
     flash_attn: str = "auto"
     kv_unified: bool = True
     memory_limits: tuple[tuple[str, int], ...] = ()
     """Rows of (device, most bytes of buffers there); what takes more does not start."""
+    strict: bool = False
+    """What would run elsewhere than it was placed does not start; else it is a warning."""
     n_prefixes: int = -1
     """Sequences beside those of the slots, for prefixes; -1: as many as cost little."""
     cache_ram_mib: int = 2048

@@ -60,6 +60,10 @@ class EmbeddingScheduler(Admission[Embed, Embedding]):
         self.free_slots = list(range(limits.n_slots))
         self.turns = Turns()
 
+    @property
+    def n_idle_slots(self) -> int:
+        return len(self.free_slots)
+
     def why_never(self, request: Embed) -> str:
         longest = max(map(len, request.prompts), default=0)
         if not all(request.prompts) or not request.prompts:

@@ -20,7 +20,7 @@ from .config import EngineConfig
 from .embedding_loop import EmbeddingLoop
 from .embedding_scheduler import BatchLimits, EmbeddingScheduler
 from .limits import Limits, Policy
-from .loading import load_model, make_context, make_embedding_context
+from .loading import check_adapters, load_model, make_context, make_embedding_context
 from .loop import EngineLoop
 from .messages import Failed, Loading, Ready
 from .prefix_cache import CacheSizes
@@ -45,8 +45,7 @@ def serve(connection: Connection, config: EngineConfig) -> None:
         if config.engine:
             _ffi.load(open_engine(Path(config.engine)).library)
         model = load_model(config, report_loading(connection))
-        for path in config.adapters:
-            model.add_adapter(path)
+        adapters = [model.add_adapter(path) for path in config.adapters]
     except PannierError as error:
         connection.send(Failed(str(error)))
         return
@@ -54,6 +53,8 @@ def serve(connection: Connection, config: EngineConfig) -> None:
         make = make_embedding_context if config.embeddings else make_context
         try:
             context = make(model, config)
+            if config.strict:
+                check_adapters(context, adapters)
         except PannierError as error:
             connection.send(Failed(str(error)))
             return
@@ -142,7 +143,8 @@ def open_store(config: EngineConfig, context: Context) -> StateStore:
     """States of this model file, engine and cache layout. Raises `ServerError`."""
     directory = Path(config.prefix_cache_dir).expanduser() if config.prefix_cache_dir else None
     file = Path(config.model).stat()
-    layout = (config.cache_type_k, config.cache_type_v, config.flash_attn, context.kv_unified)
+    types = (config.cache_type_k, config.cache_type_v, config.state_type)
+    layout = (*types, config.flash_attn, context.kv_unified)
     engine = _ffi.library().path.parent.parent.name
     identity = f"{Path(config.model).name} {file.st_size} {file.st_mtime_ns} {engine} {layout}"
     try:
@@ -170,7 +172,18 @@ def n_draft(context: Context, config: EngineConfig) -> int:
 
 
 def notice(context: Context, config: EngineConfig) -> str:
-    """What the operator asked for and does not get."""
+    """What the operator asked for and does not get, a line for each."""
+    problems = () if config.strict else context.placement(n_decoding(context, config)).problems
+    lines = [*map(str, problems), speculation_notice(context, config)]
+    return "\n".join(filter(None, lines))
+
+
+def n_decoding(context: Context, config: EngineConfig) -> int:
+    """Most requests that decode at once."""
+    return min(config.n_parallel, context.n_parallel)
+
+
+def speculation_notice(context: Context, config: EngineConfig) -> str:
     if config.spec_type == "none" or config.embeddings or n_draft(context, config):
         return ""
     if config.n_draft:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from ..adapter import Adapter
 from ..batch import Batch
 from ..context import Context
 from ..cpu_threads import CpuThreads, set_numa
@@ -11,6 +13,7 @@ from ..errors import ContextError
 from ..model import Model, Progress
 from ..modelfile import open_model_file
 from ..modelfile.costs import client_costs
+from ..op_placement import PlacementReport
 from ..rope import Rope
 from .config import EngineConfig
 
@@ -22,19 +25,38 @@ N_FREE = 16
 
 
 def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
-    """The configuration's model, placed as it says. Raises `ModelError`."""
+    """The configuration's model, placed as it says. Raises `ModelError`, and `PlacementError`
+    before any weight is read."""
     if config.numa:
         set_numa(config.numa)
+    if config.strict:
+        planned_placement(config).check()
     return Model(**model_options(config), check_tensors=config.check_tensors, progress=progress)
 
 
 def make_context(model: Model, config: EngineConfig) -> Context:
     """The context of a configuration over its model. Raises `ContextError`."""
-    context = model.context(**context_options(config, model.n_ctx_train))
+    options = context_options(config, model.n_ctx_train)
+    context = model.context(strict=config.strict, **options)
     check_limits(context, config)
     if config.warmup:
         warm_up(context)
     return context
+
+
+def planned_placement(config: EngineConfig) -> PlacementReport:
+    """Where the ops of a configuration's graphs would run; nothing is allocated."""
+    with Model(no_alloc=True, **model_options(config)) as model:
+        if config.embeddings:
+            return model.placement(**embedding_options(model, config))
+        return model.placement(config.n_parallel, **context_options(config, model.n_ctx_train))
+
+
+def check_adapters(context: Context, adapters: Iterable[Adapter]) -> None:
+    """Look at the graphs of a strict context with each of its adapters. Raises `PlacementError`."""
+    for adapter in adapters:
+        context.set_adapters({adapter.id: 1.0})
+    context.set_adapters({})
 
 
 def model_options(config: EngineConfig) -> dict[str, Any]:
@@ -70,6 +92,7 @@ def context_options(config: EngineConfig, n_ctx_train: int) -> dict[str, Any]:
         "n_threads_batch": config.n_threads_batch,
         "type_k": config.cache_type_k,
         "type_v": config.cache_type_v,
+        "type_state": config.state_type,
         "flash_attn": config.flash_attn,
         "kv_unified": config.kv_unified,
         "swa_full": config.swa_full,
@@ -107,23 +130,29 @@ def warm_up(context: Context) -> None:
 
 
 def make_embedding_context(model: Model, config: EngineConfig) -> Context:
-    """The same for a server that embeds: a batch is one ubatch."""
+    """The same for a server that embeds."""
+    return model.context(strict=config.strict, **embedding_options(model, config))
+
+
+def embedding_options(model: Model, config: EngineConfig) -> dict[str, Any]:
+    """`Context`'s, for a server that embeds: a batch is one ubatch."""
     is_costly = model.is_recurrent or model.is_hybrid  # a sequence is a state
-    return model.context(
-        n_ctx=config.n_ctx,
-        n_parallel=config.n_parallel if is_costly else max(config.n_parallel, N_EMBEDDED),
-        n_batch=config.n_ubatch,
-        n_ubatch=config.n_ubatch,
-        n_threads=config.n_threads,
-        n_threads_batch=config.n_threads_batch,
-        type_k=config.cache_type_k,
-        type_v=config.cache_type_v,
-        flash_attn=config.flash_attn,
-        swa_full=config.swa_full,
-        embeddings=True,
-        pooling=config.pooling,
-        moe_cache_bytes=config.moe_cache_mib * 2**20,
-    )
+    return {
+        "n_ctx": config.n_ctx,
+        "n_parallel": config.n_parallel if is_costly else max(config.n_parallel, N_EMBEDDED),
+        "n_batch": config.n_ubatch,
+        "n_ubatch": config.n_ubatch,
+        "n_threads": config.n_threads,
+        "n_threads_batch": config.n_threads_batch,
+        "type_k": config.cache_type_k,
+        "type_v": config.cache_type_v,
+        "type_state": config.state_type,
+        "flash_attn": config.flash_attn,
+        "swa_full": config.swa_full,
+        "embeddings": True,
+        "pooling": config.pooling,
+        "moe_cache_bytes": config.moe_cache_mib * 2**20,
+    }
 
 
 def n_prefixes(config: EngineConfig, n_ctx_train: int) -> int:

@@ -62,6 +62,10 @@ class Scheduler(Admission[Submit, Running]):
 
     # ------------------------------------------------------------ requests in and out
 
+    @property
+    def n_idle_slots(self) -> int:
+        return len(self.slots.idle)
+
     def why_never(self, request: Submit) -> str:
         return why_never(request, self.limits)
 

@@ -94,8 +94,8 @@ def use_threads(n: int) -> None:
 async def _run(client: EngineClient, settings: ServerSettings, listener: Listener) -> None:
     with progress(f"loading {settings.model_name}") as report:
         info = await client.start(lambda fraction: report(int(100 * fraction), 100))
-    if info.notice:
-        log.warning("%s", info.notice)
+    for line in info.notice.splitlines():
+        log.warning("%s", line)
     log.info("%s", banner(listener.url, settings, info, shows_page=listener.settings.shows_page))
     await client.wait_stopped()
 

@@ -29,6 +29,7 @@ DATA = {
     ),
     "native": (ROOT / "bindings" / "native", ("*.h", "*.cpp", "CMakeLists.txt")),
     "patches": (ROOT / "patches", ("series", "*.patch")),
+    "patches/bench": (ROOT / "patches" / "bench", ("*.patch",)),
     "server/page": (ROOT / "server" / "page", ("*.html", "*.css", "*.js", "*.svg")),
     "third_party": (ROOT / "third_party", ("LICENSE.llama.cpp",)),
 }

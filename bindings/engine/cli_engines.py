@@ -107,6 +107,7 @@ def _row(engine: Engine) -> tuple[str, ...]:
     options = engine.manifest.options
     extras = [
         *(["unpatched"] if options.unpatched else []),
+        *options.bench_patches,
         *options.sanitize,
         *(["tools"] if options.tools else []),
         *(["source"] if options.source else []),

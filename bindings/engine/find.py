@@ -135,7 +135,7 @@ def _fits(engine: Engine, names: tuple[str, ...]) -> bool:
 def _is_plain(engine: Engine) -> bool:
     """Whether the engine is one to work with, not one made to compare or to debug."""
     options = engine.manifest.options
-    return not (options.unpatched or options.sanitize)
+    return not (options.unpatched or options.bench_patches or options.sanitize)
 
 
 def _not_found(names: tuple[str, ...], stale: Sequence[Engine]) -> str:

@@ -22,6 +22,8 @@ class BuildOptions:
     """Also build llama.cpp's RPC backend and its server."""
     unpatched: bool = False
     """Leave the patch series out."""
+    bench_patches: tuple[str, ...] = ()
+    """Patches of `patches/bench` on top of the series, for an engine that is only measured."""
     sanitize: tuple[str, ...] = ()
     """Sanitisers of our own native files: "address", "undefined"."""
     tools: bool = False
@@ -50,6 +52,7 @@ class BuildOptions:
             "backend": self.backend,
             "rpc": self.rpc,
             "unpatched": self.unpatched,
+            "bench_patches": list(self.bench_patches),
             "sanitize": list(self.sanitize),
             "tools": self.tools,
             "cuda_architectures": list(self.cuda_architectures),
@@ -64,6 +67,7 @@ class BuildOptions:
             backend=str(values["backend"]),
             rpc=bool(values["rpc"]),
             unpatched=bool(values["unpatched"]),
+            bench_patches=tuple(values.get("bench_patches", ())),
             sanitize=tuple(values["sanitize"]),
             tools=bool(values["tools"]),
             cuda_architectures=tuple(values["cuda_architectures"]),

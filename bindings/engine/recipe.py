@@ -13,7 +13,7 @@ from ..errors import SourceError
 from ..third_party import LLAMA_CPP
 from . import backends
 from .options import BuildOptions
-from .series import Patch, read_series
+from .series import Patch, read_bench_patches, read_series
 from .source import Source, locate_source
 from .toolchain import Toolchain, cpu_identity, find_toolchain, refuse, version_of, which
 
@@ -92,7 +92,8 @@ class Recipe:
             "unpatched": self.options.unpatched,
         }
         named = [name for name, on in flags.items() if on]
-        return "-".join([self.options.backend, *named, *self.options.sanitize])
+        extras = (*self.options.bench_patches, *self.options.sanitize)
+        return "-".join([self.options.backend, *named, *extras])
 
     def _compilers(self) -> dict[str, str]:
         programs: dict[str, Path | None] = {"cc": self.toolchain.cc, "cxx": self.toolchain.cxx}
@@ -115,8 +116,7 @@ def make_recipe(options: BuildOptions) -> Recipe:
         options = options.with_backend(backends.choose_backend().backend)
     toolchain = find_toolchain()
     refuse(backends.missing_for(options))
-    patches = () if options.unpatched else read_series()
-    return Recipe(options, locate_source(options.source), patches, toolchain)
+    return Recipe(options, locate_source(options.source), patches_of(options), toolchain)
 
 
 def rebuild_key(options: BuildOptions, source_identity: str) -> str | None:
@@ -128,8 +128,13 @@ def rebuild_key(options: BuildOptions, source_identity: str) -> str | None:
         source = locate_source(options.source)
     except SourceError:
         source = Source(source_identity, options.source)
-    patches = () if options.unpatched else read_series()
-    return Recipe(options, source, patches, find_toolchain()).key
+    return Recipe(options, source, patches_of(options), find_toolchain()).key
+
+
+def patches_of(options: BuildOptions) -> tuple[Patch, ...]:
+    """The series, unless it is left out, and what is measured on top of it. Raises PatchError."""
+    series = () if options.unpatched else read_series()
+    return (*series, *read_bench_patches(options.bench_patches))
 
 
 def cmake_definitions(options: BuildOptions) -> dict[str, str]:

@@ -98,6 +98,17 @@ def read_series(directory: Path | None = None) -> tuple[Patch, ...]:
     return tuple(parse_patch(slug, (directory / f"{slug}.patch").read_text()) for slug in slugs)
 
 
+def read_bench_patches(slugs: Iterable[str]) -> tuple[Patch, ...]:
+    """Patches that are in no engine but those that a bench compares with. Raises PatchError."""
+    folder = series_directory() / "bench"
+    try:
+        return tuple(
+            parse_patch(slug, (folder / f"{slug}{SUFFIX}").read_text("utf-8")) for slug in slugs
+        )
+    except OSError as error:
+        raise PatchError(f"cannot read {error.filename}: {error.strerror}") from None
+
+
 def apply_series(tree: Path, patches: Iterable[Patch]) -> None:
     """Apply `patches` in order to `tree`. Raises PatchError naming the first that fails."""
     for patch in patches:

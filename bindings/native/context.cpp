@@ -1,8 +1,10 @@
 // Creating a context and asking what it became.
 #include "memory_parts.h"
 #include "objects.h"
+#include "placement.h"
 
 #include "ggml.h"
+#include "llama-ext.h"
 
 // Another library's class: see memory_parts.cpp.
 #pragma GCC visibility push(default)
@@ -33,6 +35,24 @@ ggml_type cache_type(const char * name) {
         known += (known.empty() ? "" : ", ") + std::string(ggml_type_name(type));
     }
     fail(PANNIER_ERROR_ARGUMENT, "KV cache type '%s' is not one of %s", name, known.c_str());
+}
+
+// The types that the patch half-state can keep a recurrent state in, and what has such a state.
+ggml_type state_type(const pannier_model & model, const char * name) {
+    for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}) {
+        if (std::strcmp(ggml_type_name(type), name) == 0) {
+            const llm_arch arch = model.model->arch;
+            const bool halves = arch == LLM_ARCH_QWEN3NEXT || arch == LLM_ARCH_QWEN35 ||
+                                arch == LLM_ARCH_QWEN35MOE || arch == LLM_ARCH_KIMI_LINEAR;
+            if (type != GGML_TYPE_F32 && !halves) {
+                fail(PANNIER_ERROR_ARGUMENT,
+                     "state type '%s': a %s model has no gated delta net, whose states alone can be halved; use f32",
+                     name, llm_arch_name(arch));
+            }
+            return type;
+        }
+    }
+    fail(PANNIER_ERROR_ARGUMENT, "state type '%s' is not one of f32, f16, bf16", name);
 }
 
 void check_params(const pannier_context_params & p) {
@@ -110,7 +130,7 @@ void set_rope(llama_context_params & native, const pannier_rope_params & rope) {
     native.yarn_beta_slow    = rope.yarn_beta_slow;
 }
 
-llama_context_params native_params(const pannier_context_params & p) {
+llama_context_params native_params(const pannier_model & model, const pannier_context_params & p) {
     llama_context_params native = llama_context_default_params();
     native.n_ctx                = p.n_ctx;
     native.n_batch              = p.n_batch;
@@ -122,6 +142,14 @@ llama_context_params native_params(const pannier_context_params & p) {
     native.n_threads_batch      = p.n_threads_batch;
     native.type_k               = cache_type(not_null(&p.type_k, "type_k"));
     native.type_v               = cache_type(not_null(&p.type_v, "type_v"));
+    const ggml_type type_state  = state_type(model, not_null(&p.type_state, "type_state"));
+#ifdef PANNIER_HAS_STATE_TYPE
+    llama_set_state_type(type_state);
+#else
+    if (type_state != GGML_TYPE_F32) {
+        fail(PANNIER_ERROR_ARGUMENT, "an unpatched engine keeps recurrent states in f32 only");
+    }
+#endif
     native.flash_attn_type      = static_cast<llama_flash_attn_type>(p.flash_attn);
     native.offload_kqv          = p.offload_kqv != 0;
     native.op_offload           = p.op_offload != 0;
@@ -180,7 +208,7 @@ std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_con
         check_embeds(model, params);
     }
     auto ctx                   = std::make_unique<pannier_context>();
-    auto native                = native_params(params);
+    auto native                = native_params(model, params);
     if (native.embeddings) {
         prepare_embeddings(native, model);
     }
@@ -210,6 +238,14 @@ std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_con
     ctx->samplers.resize(params.n_seq_max);
     ctx->shared_window_ends.assign(params.n_seq_max, -1);
     return ctx;
+}
+
+std::unique_ptr<pannier_context> create_planned(pannier_model & model, const pannier_context_params * params) {
+    check_size(params, "pannier_context_params");
+    if (!model.can_plan) {
+        fail(PANNIER_ERROR_CONTEXT, "a plan needs a model loaded with no_alloc, and an engine with patches");
+    }
+    return create(model, *params);
 }
 
 pannier_context_info context_info(const pannier_context & ctx) {
@@ -278,15 +314,18 @@ int pannier_context_create(pannier_model * model, const pannier_context_params *
 int pannier_context_plan(pannier_model * model, const pannier_context_params * params, pannier_context_info * info,
                          pannier_memory_row * rows, int32_t capacity, int32_t * n_rows) {
     return guard([&] {
-        not_null(model, "model");
-        check_size(params, "pannier_context_params");
         check_size(info, "pannier_context_info");
-        if (!model->can_plan) {
-            fail(PANNIER_ERROR_CONTEXT, "a plan needs a model loaded with no_alloc, and an engine with patches");
-        }
-        const auto ctx = create(*model, *params);
+        const auto ctx = create_planned(not_null(model, "model"), params);
         *info          = context_info(*ctx);
         write_rows(memory_rows(*ctx), rows, capacity, n_rows);
+    });
+}
+
+int pannier_context_plan_placement(pannier_model * model, const pannier_context_params * params, int32_t n_clients,
+                                   char ** out) {
+    return guard([&] {
+        const auto ctx       = create_planned(not_null(model, "model"), params);
+        not_null(out, "out") = copy_text(placement(*ctx, n_clients));
     });
 }
 

@@ -46,19 +46,18 @@ std::string names_of(const std::map<std::string, ggml_backend_buffer_type_t> & t
     return names;
 }
 
-void check_regex(const char * pattern) {
+std::regex parse_regex(const char * pattern) {
     try {
-        std::regex regex(pattern);
+        return std::regex(pattern);
     } catch (const std::regex_error & error) {
         fail(PANNIER_ERROR_ARGUMENT, "tensor override pattern '%s' is not a regular expression: %s", pattern,
              error.what());
     }
 }
 
-// llama.cpp wants the list terminated by an empty row; none at all if there are no overrides.
-std::vector<llama_model_tensor_buft_override> tensor_overrides(const pannier_model_params & params) {
-    std::vector<llama_model_tensor_buft_override> rows;
-    const auto                                    types = buffer_types();
+std::vector<named_override> named_overrides(const pannier_model_params & params) {
+    std::vector<named_override> rows;
+    const auto                  types = buffer_types();
     for (int32_t i = 0; i < params.n_overrides; ++i) {
         const char * pattern = params.override_patterns[i];
         const auto   type    = types.find(params.override_buffers[i]);
@@ -66,8 +65,16 @@ std::vector<llama_model_tensor_buft_override> tensor_overrides(const pannier_mod
             fail(PANNIER_ERROR_ARGUMENT, "no buffer type '%s' for tensors matching '%s': this engine has %s",
                  params.override_buffers[i], pattern, names_of(types).c_str());
         }
-        check_regex(pattern);
-        rows.push_back({ pattern, type->second });
+        rows.push_back({ pattern, parse_regex(pattern), type->second });
+    }
+    return rows;
+}
+
+// llama.cpp wants the list terminated by an empty row; none at all if there are no overrides.
+std::vector<llama_model_tensor_buft_override> native_overrides(const std::vector<named_override> & named) {
+    std::vector<llama_model_tensor_buft_override> rows;
+    for (const named_override & row : named) {
+        rows.push_back({ row.text.c_str(), row.type });
     }
     if (!rows.empty()) {
         rows.push_back({ nullptr, nullptr });
@@ -192,7 +199,8 @@ void check_file(const char * path) {
 std::unique_ptr<pannier_model> load(const char * path, const pannier_model_params & params) {
     check_file(path);
     check_params(params);
-    const auto overrides = tensor_overrides(params);
+    auto       named     = named_overrides(params);
+    const auto overrides = native_overrides(named);
     const auto shares    = tensor_split(params);
     const auto kv        = kv_overrides(params);
     auto       devs      = devices(params);
@@ -230,6 +238,7 @@ std::unique_ptr<pannier_model> load(const char * path, const pannier_model_param
     }
     model->vocab       = llama_model_get_vocab(model->model);
     model->has_weights = !native.vocab_only && !native.no_alloc;
+    model->overrides   = std::move(named);
     model->can_plan    = HAS_PLANS && !native.vocab_only && native.no_alloc;
     return model;
 }

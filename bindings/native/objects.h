@@ -10,7 +10,20 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <regex>
+#include <string>
 #include <vector>
+
+namespace pannier {
+
+// Tensors whose names match go into buffers of this type.
+struct named_override {
+    std::string                text;
+    std::regex                 pattern;
+    ggml_backend_buffer_type_t type;
+};
+
+} // namespace pannier
 
 struct pannier_model {
     llama_model *       model = nullptr;
@@ -19,6 +32,7 @@ struct pannier_model {
     bool                can_plan    = false; // if all but its weights is there
 
     std::vector<llama_adapter_lora *> adapters; // llama.cpp frees them with the model
+    std::vector<pannier::named_override> overrides; // as asked for; the first that matches counts
 
     // The model's own templates, parsed at first use, or those of `chat_template`, if there is one.
     // Rendering is const and needs no lock.

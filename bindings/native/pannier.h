@@ -254,6 +254,7 @@ struct pannier_context_params {
     int32_t      n_threads_batch;
     const char * type_k;        // f32 f16 bf16 q8_0 q4_0 q4_1 iq4_nl q5_0 q5_1
     const char * type_v;
+    const char * type_state;    // of recurrent states: f32, or f16 or bf16 where the architecture allows
     int32_t      flash_attn;    // -1 auto, 0 off, 1 on
     int32_t      offload_kqv;
     int32_t      op_offload;
@@ -423,7 +424,6 @@ struct pannier_sampler_params {
     const int32_t * trigger_tokens;
     const char *    generation_prompt; // the end of the prompt that belongs to the answer already
     int32_t         reasoning_budget;  // most tokens of reasoning, -1 for any number
-    int32_t         reasoning_control; // pannier_sampler_end_reasoning will be asked
     const char *    reasoning_start;   // "" where there is no reasoning
     int32_t         n_reasoning_ends;
     const char * const * reasoning_ends;
@@ -450,8 +450,6 @@ PANNIER_API int pannier_sampler_set(struct pannier_context * ctx, int32_t seq_id
                                     const struct pannier_sampler_params * params,
                                     const int32_t * history, int32_t n_history, int32_t n_generated);
 PANNIER_API int pannier_sampler_clear(struct pannier_context * ctx, int32_t seq_id);
-// Has the running reasoning of a sequence end with its next tokens; 0 in `ended` if there is none.
-PANNIER_API int pannier_sampler_end_reasoning(struct pannier_context * ctx, int32_t seq_id, int32_t * ended);
 
 // ---------------------------------------------------------------- memory
 
@@ -507,6 +505,18 @@ enum pannier_cell_kind {
 PANNIER_API int pannier_context_cells(const struct pannier_context * ctx, struct pannier_cell_group * groups,
                                       int32_t capacity, int32_t * n_groups, int32_t * holders, int32_t n_most,
                                       int32_t * n_holders);
+// Where the ops of the context's graphs run, and where they should by the placement that was asked
+// for. Builds the graphs and computes nothing. A JSON object: `graphs` (one token of each of
+// `n_clients`; a prompt's ubatch; what buffers are reserved for), each with name, n_tokens, n_seqs,
+// n_splits, ops (device to op to count), copies (source, target, n, bytes; weight_bytes and cache_bytes of
+// these) and misplaced (name, op, layer, device, planned, is_lacking, weight, sources with type and
+// shape); `weights` that are not where they should be; `overrides` with the tensors that each matches,
+// and takes from those after it; `cache_types`; `flash_attn`.
+PANNIER_API int pannier_context_placement(struct pannier_context * ctx, int32_t n_clients, char ** out);
+// The same for a context over a model loaded with no_alloc.
+PANNIER_API int pannier_context_plan_placement(struct pannier_model * model,
+                                               const struct pannier_context_params * params, int32_t n_clients,
+                                               char ** out);
 // What ggml has allocated in this process and not freed, by buffer type: an independent record,
 // kept at the allocator. An unpatched engine has none: PANNIER_ERROR_ARGUMENT.
 PANNIER_API int pannier_allocations(struct pannier_memory_row * rows, int32_t capacity, int32_t * n_rows);

@@ -184,7 +184,7 @@ bool has_type(const common_params_sampling & chain, common_sampler_type type) {
 
 bool has_reasoning_budget(const common_params_sampling & chain) {
     return !chain.reasoning_budget_start.empty() && !chain.reasoning_budget_end.empty() &&
-           (chain.reasoning_budget_tokens >= 0 || chain.reasoning_control);
+           chain.reasoning_budget_tokens >= 0;
 }
 
 bool is_plain_greedy(const pannier_model & model, const common_params_sampling & chain) {
@@ -232,7 +232,6 @@ void add_reasoning(const pannier_model & model, const pannier_sampler_params & p
     chain.generation_prompt = p.generation_prompt;
     check_range("reasoning_budget", float(p.reasoning_budget), -1, 2.2e9f);
     chain.reasoning_budget_tokens = p.reasoning_budget;
-    chain.reasoning_control       = p.reasoning_control != 0;
     chain.reasoning_budget_start  = common_tokenize(model.vocab, p.reasoning_start, false, true);
     for (int32_t i = 0; i < p.n_reasoning_ends; ++i) {
         llama_tokens end = common_tokenize(model.vocab, p.reasoning_ends[i], false, true);
@@ -309,14 +308,5 @@ int pannier_sampler_clear(pannier_context * ctx, int32_t seq_id) {
         not_null(ctx, "ctx");
         check_seq_id(*ctx, seq_id);
         ctx->samplers[size_t(seq_id)] = sequence_sampler();
-    });
-}
-
-int pannier_sampler_end_reasoning(pannier_context * ctx, int32_t seq_id, int32_t * ended) {
-    return guard([&] {
-        not_null(ctx, "ctx");
-        check_seq_id(*ctx, seq_id);
-        auto & chain            = ctx->samplers[size_t(seq_id)].chain;
-        not_null(ended, "ended") = chain && common_sampler_reasoning_budget_force(chain.get());
     });
 }

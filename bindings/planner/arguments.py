@@ -27,6 +27,7 @@ FLAGS: dict[str, tuple[str, Write]] = {
     "n_ubatch": ("-ub", str),
     "cache_type_k": ("-ctk", str),
     "cache_type_v": ("-ctv", str),
+    "state_type": ("--state-type", str),
     "flash_attn": ("-fa", str),
     "load_mode": ("-lm", str),
     "devices": ("-dev", ",".join),

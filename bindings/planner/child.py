@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from ..errors import ArgumentError, EngineError, PannierError
 from ..server.config import EngineConfig
 from .budget import HOST, Budget
 from .plan import Plan
 from .wish import PLANNABLE, Prefer
+
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
 @dataclass(frozen=True)
@@ -38,21 +41,27 @@ def question_of(config: EngineConfig, given: Mapping[str, Any]) -> Question:
 
 def ask(question: Question) -> Plan:
     """The answer from a child. Raises PlanError, and whatever the engine says of the file."""
+    return in_child(answer, question)
+
+
+def in_child(work: Callable[[Q], A], question: Q) -> A:
+    """What a function of some module answers in a process of its own, which loads what engine it
+    likes. Raises what it raises, and EngineError where it ends without a word."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, question), daemon=False)
+    process = context.Process(target=_work, args=(theirs, work, question), daemon=False)
     process.start()
     theirs.close()
     try:
-        answer = ours.recv()
+        found: tuple[A | None, PannierError | None] = ours.recv()
     except EOFError:
         process.join()
         raise EngineError(f"the engine ended with status {process.exitcode} over a plan") from None
     process.join()
-    if isinstance(answer, PannierError):
-        raise answer
-    assert isinstance(answer, Plan)
-    return answer
+    answer, error = found
+    if error is not None:
+        raise error
+    return cast(A, answer)
 
 
 def answer(question: Question) -> Plan:
@@ -78,7 +87,9 @@ def answer(question: Question) -> Plan:
     facts = ModelFacts.of(open_model_file(config.model, config.kv_overrides))
     costs = EngineCosts()
     try:
-        return make_plan(wish, facts, costs)
+        plan = make_plan(wish, facts, costs)
+        problems = costs.placement(plan.config).problems
+        return replace(plan, misplaced=tuple(map(str, problems)))
     finally:
         costs.close()
 
@@ -89,9 +100,9 @@ def _named(question: Question, budgets: Sequence[Budget]) -> tuple[str, ...]:
     return names if question.vram else question.config.devices
 
 
-def _work(connection: Connection, question: Question) -> None:
+def _work(connection: Connection, work: Callable[[Q], A], question: Q) -> None:
     with connection:
         try:
-            connection.send(answer(question))
+            connection.send((work(question), None))
         except PannierError as error:
-            connection.send(error)
+            connection.send((None, error))

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..memory import TensorRow
 from ..model import Model
+from ..op_placement import PlacementReport
 from ..placement import INPUT
 from ..roles import role_of
 from ..server.config import EngineConfig
@@ -42,6 +43,11 @@ class EngineCosts:
             expert_bytes=experts,
             weight_bytes=others,
         )
+
+    def placement(self, config: EngineConfig) -> PlacementReport:
+        """Where the ops of a configuration's graphs would run. Raises as a call does."""
+        model = self._model(model_options(config))
+        return model.placement(config.n_parallel, **context_options(config, model.n_ctx_train))
 
     def close(self) -> None:
         """Free what is kept."""

@@ -3,6 +3,11 @@
 Measured once for a device, driver and engine: the device's free memory is read before and after a
 tiny model works there, less the buffers that the engine knows of. A process that asks how much is
 free has a context already, so what that takes is seen by a second one.
+
+A driver without VK_EXT_memory_budget (Mesa's software driver, some old ones) always says that all
+is free, and nothing can be measured: the share is 0 then, and the first plan says so. For a
+software device 0 is right: what its driver takes comes out of the system's memory, and the size
+of its heap is only a number that no buffer but ours counts against.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from .. import _ffi
@@ -23,6 +29,7 @@ from ..convert.random_dense import Qwen3Spec
 from ..convert.random_gguf import write_random
 from ..device import Device
 from ..engine.cache import cache_directory
+from ..engine.progress import say
 from ..errors import EngineError
 
 TIMES = 3
@@ -62,8 +69,30 @@ if sys.stdin.readline():
 """
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Free bytes of the device: with one process that has a context, with a second one, and in the
+    first, before and after it worked with so many bytes of buffers."""
+
+    alone: int
+    beside: int
+    before: int
+    after: int
+    buffers: int
+
+    @property
+    def tells(self) -> bool:
+        """Whether the driver says what is in use: buffers leave less free."""
+        return len({self.alone, self.beside, self.before, self.after}) > 1
+
+    @property
+    def share_bytes(self) -> int:
+        """One context's share, and what working adds beside the buffers."""
+        return max(0, self.alone - self.beside) + max(0, self.before - self.after - self.buffers)
+
+
 def headroom_bytes(device: Device) -> int:
-    """Of a device, measured at the first call on this machine. None for the CPU.
+    """Of a device, measured at the first call on this machine; 0 for the CPU.
 
     Raises EngineError where the device does not work.
     """
@@ -81,7 +110,13 @@ def measured(device: Device) -> int:
     """The median of a few measurements, which other processes on the device disturb."""
     with tempfile.TemporaryDirectory() as folder:
         path = write_random(Path(folder) / "probe.gguf", probe_spec())
-        return int(statistics.median(_measure(device, path) for _ in range(TIMES)))
+        samples = [_measure(device, path) for _ in range(TIMES)]
+    if not any(sample.tells for sample in samples):
+        say(
+            f"{device.name} ({device.description}) does not tell how much of its memory is in use: "
+            "what its driver takes beside buffers is not known and counts as 0"
+        )
+    return int(statistics.median(sample.share_bytes for sample in samples))
 
 
 def probe_spec() -> Qwen3Spec:
@@ -108,15 +143,14 @@ def identity(device: Device) -> str:
     return hashlib.sha256(repr(words).encode()).hexdigest()[:16]
 
 
-def _measure(device: Device, model: Path) -> int:
-    """One context's share, and what working adds."""
+def _measure(device: Device, model: Path) -> Sample:
     with _probe(device, model) as one:
         [alone] = _read_numbers(one)
         with _probe(device, model) as other:
             _read_numbers(other)
             [beside] = _ask(one)
         before, after, buffers = _ask(one)
-    return max(0, alone - beside) + max(0, before - after - buffers)
+    return Sample(alone, beside, before, after, buffers)
 
 
 def _probe(device: Device, model: Path) -> subprocess.Popen[str]:

@@ -27,6 +27,8 @@ class Plan:
     choices: tuple[Choice, ...]
     next_client: Cost | None
     """The cost with one client more."""
+    misplaced: tuple[str, ...] = ()
+    """What would not run where it is placed, which a strict server refuses."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -88,5 +90,6 @@ class Plan:
             "per_client": self.per_client(),
             "estimated_tokens_per_second": 1 / self.seconds if self.seconds else None,
             "given_up": list(self.given_up),
+            "misplaced": list(self.misplaced),
             "choices": [asdict(choice) for choice in self.choices],
         }

@@ -21,6 +21,8 @@ def as_table(plan: Plan) -> RenderableType:
     parts: list[RenderableType] = [_devices(plan), _client(plan)]
     if plan.given_up:
         parts.append(_list("Given up:", plan.given_up))
+    if plan.misplaced:
+        parts.append(_list("Misplaced, so it starts with --no-strict only:", plan.misplaced))
     if plan.choices:
         parts.append(_choices(plan.choices))
     parts.append(Text(f"about {1 / plan.seconds:.0f} tokens/s for one client, by bandwidth alone"))

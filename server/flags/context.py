@@ -36,6 +36,9 @@ CONTEXT: tuple[Flag, ...] = (
             f"type of the KV cache's {letter.upper()} rows: {', '.join(CACHE_TYPES)}",
             env=f"LLAMA_ARG_CACHE_TYPE_{letter.upper()}", usual=True)
       for letter in "kv"),
+    value("--state-type", "engine.state_type", "TYPE", one_of("f32", "f16", "bf16"),
+          "type of recurrent states: f32, f16, bf16; the halves for models of the gated delta net "
+          "only (pannier's own)"),
     value("-fa --flash-attn", "engine.flash_attn", "MODE", on_off_auto,
           "flash attention: on, off or auto: on where the device can",
           env="LLAMA_ARG_FLASH_ATTN", usual=True),

@@ -90,6 +90,9 @@ PLACEMENT: tuple[Flag, ...] = (
            off="-nkvo --no-kv-offload", env="LLAMA_ARG_KV_OFFLOAD"),
     switch("--op-offload", "engine.op_offload", "compute long batches on a device even where the "
            "weights are in CPU memory", off="--no-op-offload"),
+    switch("--strict", "engine.strict", "do not start if an op would run elsewhere than where its "
+           "layer was placed, an override match no tensor or a KV type be changed; otherwise that "
+           "is a warning (default: on with --vram)", off="--no-strict", usual=True),
     value("--numa", "engine.numa", "TYPE", one_of("distribute", "isolate", "numactl"),
           "where threads go on a machine of several NUMA nodes: on all, on the one that started "
           "it, or as numactl said (default: nothing is done)", env="LLAMA_ARG_NUMA"),

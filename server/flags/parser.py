@@ -80,12 +80,15 @@ class HelpAll(argparse.Action):
         parser.exit()
 
 
-def add_flags(parser: argparse.ArgumentParser, groups: Groups, *, every: bool = False) -> None:
-    """Add the flags of these groups; those that are not usual are accepted and not shown."""
+def add_flags(
+    parser: argparse.ArgumentParser, groups: Groups, *, every: bool = False, hidden: bool = False
+) -> None:
+    """Add the flags of these groups; those that are not usual are accepted and not shown, and if
+    they are `hidden` none is."""
     for title, flags in groups.items():
         group = parser.add_argument_group(title)
         for flag in flags:
-            shown = every or flag.usual
+            shown = every or (flag.usual and not hidden)
             text = help_of(flag).replace("%", "%%") if shown else argparse.SUPPRESS
             group.add_argument(*flag.all_names, action=Take, dest=GIVEN, flag=flag, help=text)
 

@@ -53,6 +53,10 @@ PLAN_GROUPS: Groups = {
 """Those that `pannier plan` has too."""
 
 
+BENCH_GROUPS: Groups = PLAN_GROUPS | {"threads": THREADS}
+"""Those that `pannier bench vram` has too."""
+
+
 def flags_of(groups: Groups) -> tuple[Flag, ...]:
     """All of them, in order."""
     return tuple(flag for group in groups.values() for flag in group)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...placement import dense_overrides
 from ...sampling import DEFAULT_SEED, SAMPLER_CHARS, SAMPLERS
 from .flag import FALSEY, TRUTHY
 
@@ -17,7 +18,6 @@ FLOAT32_MAX = 3.4028234663852886e38
 N_SLOTS = 4
 MAX_CPUS = 512  # ggml's GGML_MAX_N_THREADS
 NO_LIMIT_MIB = 1 << 40
-DENSE_FFN = r"ffn_(up|down|gate)\."  # common.h: LLM_FFN_DENSE_REGEX
 KV_BYTES = 127  # llama.h: llama_model_kv_override has room for 128
 SAMPLER_ALIASES = {  # common/sampling.cpp: common_sampler_types_from_names
     "top-k": "top_k",
@@ -344,7 +344,7 @@ def cache_mib(text: str) -> int:
 
 def n_cpu_ffn(text: str) -> tuple[tuple[str, str], ...]:
     """Rows that keep the dense feed-forward weights of the first layers on the CPU."""
-    return tuple((rf"blk\.{i}\.{DENSE_FFN}", "CPU") for i in range(whole(0, 9999)(text)))
+    return tuple(dense_overrides(whole(0, 9999)(text)))
 
 
 def spec_type(text: str) -> str:

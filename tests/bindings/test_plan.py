@@ -1,4 +1,5 @@
-"""Planned rows are allocated rows, to the byte; a plan takes no memory and reads no weight."""
+"""Planned rows are allocated rows and what the allocator recorded, to the byte; a plan takes no
+memory and reads no weight."""
 
 import json
 
@@ -14,7 +15,16 @@ SIX = sorted(DATA.rglob("*.gguf"))
 # Prints what was compared, and each context whose rows differ.
 CODE = """
 import itertools, json, sys
+from collections import Counter
 import pannier
+
+
+def by_type(pairs):
+    totals = Counter()
+    for name, size in pairs:
+        totals[name] += size
+    return +totals
+
 
 paths, loads, grid = json.loads(sys.argv[1])
 compared, differing = 0, []
@@ -25,14 +35,19 @@ for path in paths:
             assert sorted(real.tensors, key=str) == sorted(planned.tensors, key=str)
             for values in itertools.product(*grid.values()):
                 options = dict(zip(grid, values), n_threads=1)
-                options["type_v"] = options["type_k"]
+                options.setdefault("type_v", options["type_k"])
                 with real.context(**options) as context:
-                    rows, plan = context.memory().rows, planned.plan(**options)
+                    report, plan = context.memory(), planned.plan(**options)
+                    rows = report.rows
                     facts = [
                         name for name in ("n_ctx", "n_ctx_seq", "n_batch", "n_ubatch", "n_rs_seq",
                         "kv_cell_bytes", "recurrent_seq_bytes", "window_seq_bytes")
                         if getattr(context, name) != getattr(plan, name)
                     ]
+                    if by_type((row.buffer_type, row.bytes) for row in rows) != by_type(
+                        report.allocated
+                    ):
+                        facts.append("the allocator's record")
                 compared += 1
                 if rows != plan.rows or facts:
                     differing.append([path, load, options, str(rows), str(plan.rows), facts])
@@ -68,6 +83,8 @@ def test_six_architectures_on_the_cpu(cpu_engine):
     assert compare(cpu_engine, SIX, [{}], GRID) == 360
     loads = [{"load_mode": mode} for mode in ("mmap", "none", "mmap+mlock")]
     assert compare(cpu_engine, SIX, loads, SMALL_GRID) == 6 * 3 * 32
+    mixed = GRID | {"n_parallel": [3], "type_k": ["f16", "bf16", "q5_1"], "type_v": ["q8_0", "f32"]}
+    assert compare(cpu_engine, SIX, [{}], mixed) == 6 * 24
 
 
 @pytest.mark.vulkan
@@ -76,6 +93,16 @@ def test_six_architectures_on_a_device(vulkan_engine, n_gpu_layers):
     env = {"GGML_VK_VISIBLE_DEVICES": "0"}
     loads = [{"n_gpu_layers": n_gpu_layers, "load_mode": "auto"}]
     assert compare(vulkan_engine, SIX, loads, GRID, env=env) == 360
+
+
+@pytest.mark.vulkan
+@pytest.mark.parametrize("tensor_split", [(), (3, 1)])
+def test_six_architectures_on_two_devices(vulkan_engine, tensor_split):
+    """The one software device, twice. With all layers on devices llama.cpp works in a pipeline."""
+    env = {"GGML_VK_VISIBLE_DEVICES": "0,0"}
+    loads = [{"n_gpu_layers": n, "tensor_split": tensor_split} for n in (-1, 2)]
+    grid = GRID | {"n_parallel": [1, 8], "type_k": ["f16"], "n_ubatch": [64, 512]}
+    assert compare(vulkan_engine, SIX, loads, grid, env=env) == 6 * 2 * 16
 
 
 @pytest.mark.vulkan

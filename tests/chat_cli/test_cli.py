@@ -103,6 +103,17 @@ def test_a_prompt_prints_its_reply_and_nothing_else(environment):
 
 
 @pytest.mark.engine
+def test_what_is_misplaced(environment):
+    arguments = (tiny("llama"), *ARGUMENTS, "-p", "hello", "-ot", "nothing=CPU")
+    shown, [note] = run(environment, *arguments)
+    assert shown
+    assert note.startswith("warning: the tensor override nothing=CPU has no effect")
+    shown, [note] = run(environment, *arguments, "--strict", status=1)
+    assert shown == ""
+    assert note.startswith("pannier: error: the tensor override nothing=CPU has no effect")
+
+
+@pytest.mark.engine
 def test_lines_are_turns(environment):
     one, _ = run(environment, tiny("llama"), *ARGUMENTS, stdin=b"hello\n")
     both, notes = run(environment, tiny("llama"), *ARGUMENTS, stdin=b"hello\n\n/help me\n")

@@ -14,6 +14,7 @@ def test_a_manifest_keeps_all_but_the_number_of_jobs() -> None:
         backend="cuda",
         rpc=True,
         unpatched=True,
+        bench_patches=("slower",),
         sanitize=("address",),
         tools=True,
         cuda_architectures=("90-real",),

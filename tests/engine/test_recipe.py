@@ -31,13 +31,16 @@ def test_the_same_things_give_the_same_key(plain: Recipe) -> None:
         {"rpc": True},
         {"tools": True},
         {"unpatched": True},
+        {"bench_patches": ("slower",)},
         {"sanitize": ("address",)},
         {"definitions": (("GGML_LTO", "ON"),)},
     ],
 )
 def test_another_choice_gives_another_key(
-    plain: Recipe, change: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    plain: Recipe, series: Path, change: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (series / "bench").mkdir()
+    (series / "bench" / "slower.patch").write_text((series / "second-number.patch").read_text())
     monkeypatch.setattr(module.backends, "missing_for", lambda options: [])
     options = BuildOptions(**{**plain.options.__dict__, **change})
     assert make_recipe(options).key != plain.key

@@ -18,7 +18,7 @@ import pannier
 Rows = npt.NDArray[np.float32]
 F32 = {"type_k": "f32", "type_v": "f32", "flash_attn": "off"}
 """A cache and an attention that round nothing to half precision."""
-KINDS = ("weights", "kv", "recurrent", "compute", "output", "moe_cache")
+KINDS = ("weights", "kv", "recurrent", "rollback", "compute", "output", "moe_cache", "lora")
 
 
 def logits(

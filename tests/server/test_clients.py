@@ -212,8 +212,7 @@ def test_memory_names_each_client_and_adds_up(server: Server) -> None:
     assert client["kv_bytes"] == client["n_cells"] * memory["kv"]["cell_bytes"] > 0
     assert client["recurrent_bytes"] == memory["recurrent_seq_bytes"] > 0
     [cpu] = memory["devices"]
-    kinds = ("weights", "kv", "recurrent", "compute", "output", "moe_cache")
-    assert sum(cpu[f"{kind}_bytes"] for kind in kinds) == memory["allocated_bytes"]
+    assert cpu["process_bytes"] > cpu["untracked_bytes"] > 0
     assert cpu["recurrent_bytes"] == memory["n_sequences"] * memory["recurrent_seq_bytes"]
     wait_until_idle(server)
 

@@ -111,8 +111,10 @@ def test_refused(request_: Embed, error: str) -> None:
 
 
 def test_a_full_queue() -> None:
-    made = scheduler(embed(1, 1), max_queue=1)
-    output = made.submit(embed(2, 1))
+    made = scheduler(max_queue=1)
+    n_taken = made.limits.n_slots + 1  # those that find a slot do not wait
+    assert not any(made.submit(embed(id, 1)) for id in range(n_taken))
+    output = made.submit(embed(n_taken, 1))
     assert output is not None
     assert (output.status, output.retry_after_s) == (503, 5)
 

@@ -19,6 +19,7 @@ from pannier.server.embeddings import normalized
 from pannier.server.messages import Cancel, Embed, Output
 from pannier.server.responses.embeddings import Embeddings, NativeEmbedding
 from pannier.server.responses.error import ErrorAnswer
+from pannier.server.responses.reports import Memory
 
 from ..convert.test_embedder import PACKAGE
 from .conftest import BOS, N_SLOTS, Visitor, letters, serving
@@ -305,6 +306,10 @@ def test_clients_at_once_get_what_each_gets_alone(bert: Path, cpu_engine: Engine
         assert np.abs(a - b).max() < ROUNDING
     assert [slot["is_processing"] for slot in slots] == [False] * 4
     assert memory["clients"] == []
+    assert Memory.model_validate(memory).total_bytes == memory["allocated_bytes"]
+    [cpu] = memory["devices"]
+    holders = {"clients_bytes": 0, "kept_bytes": 0, "free_bytes": cpu["kv_bytes"]}
+    assert memory["kv"].items() >= holders.items()
     assert memory["graphs"]["n_steps"] < 2 * sum(map(len, texts))
     assert len(slots) >= N_SLOTS
 

@@ -57,6 +57,14 @@ def test_a_real_engine_counts(server: Server) -> None:
     assert grown["pannier_steps_total"] == grown["llamacpp:n_decode_total"] > 0
     assert after["llamacpp:n_tokens_max"] >= 45
     assert after['pannier_memory_bytes{device="CPU",kind="weights"}'] > 0
+    kinds = ("weights", "kv", "recurrent", "rollback", "compute", "output", "untracked")
+    owned = [after[f'pannier_memory_bytes{{device="CPU",kind="{kind}"}}'] for kind in kinds]
+    assert after['pannier_device_process_bytes{device="CPU"}'] == pytest.approx(sum(owned))
+    holders = [after[f'pannier_kv_bytes{{holder="{one}"}}'] for one in ("clients", "kept", "free")]
+    assert sum(holders) == owned[1] and holders[1] > 0
+    assert after['pannier_prefix_bytes{place="device"}'] > holders[1]
+    roles = [n for name, n in after.items() if name.startswith("pannier_weights_bytes")]
+    assert sum(roles) == owned[0]
     assert after["pannier_engine_restarts_total"] == after["pannier_queue_length"] == 0
     assert sum(n for name, n in after.items() if name.startswith("pannier_prompts_total")) == 2
     assert "secret" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -169,9 +170,12 @@ def test_a_client_has_no_more_than_its_share_of_the_slots():
 
 def test_a_full_queue_says_when_to_come_back():
     _, scheduler = world(policy=Policy(max_queue=1, retry_after_s=7))
-    assert scheduler.submit(request(1, prompt_of(1))) is None
-    output = scheduler.submit(request(2, prompt_of(2)))
+    n_taken = scheduler.limits.n_slots + 1  # those that find a slot do not wait
+    for id in range(n_taken):
+        assert scheduler.submit(request(id, prompt_of(id))) is None
+    output = scheduler.submit(request(n_taken, prompt_of(n_taken)))
     assert (output.finish, output.status, output.retry_after_s) == ("error", 503, 7)
+    assert "full (1 of 1)" in output.error
 
 
 def test_a_request_waits_until_its_cells_are_free():
@@ -780,3 +784,31 @@ def test_random_traffic_keeps_every_promise(seed):
         if storm.ended[id] in ("length", "eos"):
             assert storm.said[id] == whole
     assert len(storm.scheduler.slots.idle) == storm.limits.n_slots
+
+
+# ---------------------------------------------------------------- shares
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("limits", [ATTENTION, HYBRID], ids=["attention", "hybrid"])
+def test_the_largest_share_of_a_request_is_known(limits, seed):
+    """Beside what a memory whose cells are counted one by one says after each step."""
+    rng = random.Random(seed)
+    memory, scheduler = world(limits)
+    for id in range(1, 15):
+        length = rng.choice([40, 120])
+        prompt = prompt_of(0, length) + prompt_of(id, 10)
+        assert scheduler.submit(request(id, prompt, rng.randrange(1, 60))) is None
+    largest = {}
+    while not scheduler.is_idle:
+        step(memory, scheduler)
+        held = [[cell for cell, _ in cells] for cells in memory.sequences.values()]
+        sharers = Counter(cell for cells in held for cell in cells)
+        for running in scheduler.running.values():
+            cells = memory.sequences.get(running.seq, ())
+            share = sum(1 / sharers[cell] for cell, _ in cells)
+            assert scheduler.tree.n_share(running.seq) == pytest.approx(share)
+            largest[running.id] = max(share, largest.get(running.id, 0.0))
+            known = max(share, running.n_share_before)
+            assert largest[running.id] <= known + 1e-6 <= len(running.tokens) + 1e-3
+    assert len(largest) > 7

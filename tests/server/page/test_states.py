@@ -140,7 +140,7 @@ def test_a_queue_that_is_full(browser: Any, cpu_engine: Engine) -> None:
             tiles = visit.page.locator("#tiles")
             visit.until(lambda: "1 refused" in tiles.inner_text())
             assert "The queue is full" in tiles.inner_text()
-            assert "1 requests are waiting" in alert.inner_text()
+            assert "The queue is full (1 of 1)" in alert.inner_text()
             speeds = visit.page.locator("#slot-rows td:nth-child(6)")
             visit.until(lambda: DASH not in speeds.all_inner_texts())
             visit.shoot("over-budget")
