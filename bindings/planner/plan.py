@@ -37,6 +37,12 @@ class Plan:
         names |= dict.fromkeys(row.device for row in self.cost.rows if row.device != HOST)
         return (*names, HOST)
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What follows `pannier serve` to get exactly this, and nothing else in silence."""
+        strict = ("--strict",) if self.wish.devices and not self.misplaced else ()
+        return (*serve_arguments(self.config), *strict)
+
     def device_row(self, device: str) -> dict[str, Any]:
         """Bytes by kind on one device, their sum, and its budget if it has one."""
         budget = next((one for one in self.wish.budgets if one.device == device), None)
@@ -72,7 +78,7 @@ class Plan:
         return {
             "model": config.model,
             "prefer": self.wish.prefer,
-            "arguments": list(serve_arguments(config)),
+            "arguments": list(self.arguments),
             "n_ctx": self.cost.n_ctx,
             "n_parallel": config.n_parallel,
             "n_sequences": self.cost.n_sequences,

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from ..memory import KINDS
 from ..modelfile.cli import size_text
-from .arguments import serve_arguments
 from .choices import Choice
 from .plan import Plan
 
@@ -26,7 +25,7 @@ def as_table(plan: Plan) -> RenderableType:
     if plan.choices:
         parts.append(_choices(plan.choices))
     parts.append(Text(f"about {1 / plan.seconds:.0f} tokens/s for one client, by bandwidth alone"))
-    parts.append(Text("pannier serve " + shlex.join(serve_arguments(plan.config)), style="bold"))
+    parts.append(Text("pannier serve " + shlex.join(plan.arguments), style="bold"))
     return Group(*parts)
 
 

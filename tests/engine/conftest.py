@@ -65,6 +65,7 @@ def tree(tmp_path: Path) -> Path:
     (root / "include" / "llama.h").write_text("#pragma once\n")
     (root / "ggml" / "src" / "ggml-backend-impl.h").write_text("#pragma once\n")
     (root / "src" / "llama-context.h").write_text("#pragma once\n")
+    (root / "src" / "llama-ext.h").write_text("#pragma once\n")
     (root / "conversion" / "base.py").write_text("KNOWN = ()\n")
     (root / "models" / "big.gguf").write_text("not read by a build\n")
     for name in ("ggml-base", "ggml", "llama", "llama-common"):
