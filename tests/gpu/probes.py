@@ -112,11 +112,11 @@ def ledger(path: str, model: dict[str, Any], context: dict[str, Any]) -> dict[st
     """Owners and the driver's figures, with a context of 256 cells and then with the one asked for,
     or as much of it as half of the memory that is free then. Both are strict."""
     with pannier.Model(path, **model) as loaded:
-        with loaded.context(strict=True, n_outputs_max=4, **context | {"n_ctx": 256}) as ctx:
+        with loaded.context(strict=True, n_outputs_max=8, **context | {"n_ctx": 256}) as ctx:
             small = owners(ctx)
             cells = small["free"] // 2 // max(1, ctx.kv_cell_bytes)
         n_ctx = min(context["n_ctx"], cells // 256 * 256)
-        with loaded.context(strict=True, n_outputs_max=4, **context | {"n_ctx": n_ctx}) as ctx:
+        with loaded.context(strict=True, n_outputs_max=8, **context | {"n_ctx": n_ctx}) as ctx:
             large = owners(ctx)
     owned, measured = (large[name] - small[name] for name in ("owned", "measured"))
     return {
