@@ -1,7 +1,7 @@
 """Stands in for git where it is missing: `git ... apply ... -`, the diff on stdin, no fuzz.
 
-Knows plain changes of text files, which is what the patch series is made of, and
-refuses everything else, with status 128 as git does for what it cannot do.
+Knows plain changes of text files and new ones, which is what the patch series is made
+of, and refuses everything else, with status 128 as git does for what it cannot do.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ def apply(diff: str, root: Path) -> None:
     for part in re.split(r"^(?=--- )", diff, flags=re.MULTILINE)[1:]:
         old, new, *body = part.split("\n")
         path = file_of(old, new, root)
-        text = changed.get(path) or path.read_text()
+        text = changed.get(path) or (path.read_text() if path.exists() else "")
         changed[path] = patched(path, text.split("\n"), body)
     if not changed:
         raise ValueError("no file in the diff")
     for path, text in changed.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
 
 def file_of(old: str, new: str, root: Path) -> Path:
-    """The file that a part changes; files made, removed or renamed are refused."""
+    """The file that a part changes or makes; files removed or renamed are refused."""
     before, after = old.removeprefix("--- a/"), new.removeprefix("+++ b/")
-    if before != after or not (root / before).is_file():
+    is_new = before == "--- /dev/null" and new.startswith("+++ b/") and not (root / after).exists()
+    if not is_new and (before != after or not (root / before).is_file()):
         raise ValueError(f"not a change of a file that is there: {old!r}, {new!r}")
-    return root / before
+    return root / after
 
 
 def patched(path: Path, lines: list[str], body: list[str]) -> str:

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 GPU_FIELDS = ("name", "driver_version", "memory.total", "compute_cap", "pstate", "power.limit")
-PACKAGES = ("pannier", "numpy", "gguf", "fastapi", "uvicorn", "pydantic", "pytest", "torch")
+PACKAGES = (
+    *("pannier", "numpy", "gguf", "fastapi", "uvicorn", "uvloop", "pydantic", "nvidia-ml-py"),
+    *("pytest", "torch"),
+)
 
 
 def describe() -> dict[str, Any]:

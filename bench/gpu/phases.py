@@ -16,119 +16,28 @@ import signal
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from bench_run import Bench, read_json
 from machine import describe, versions
-from runner import Outcome, output_of, run, say
-from toolkit import Toolkit, find_toolkit
+from memory import memory
+from runner import output_of, say
 
-TOTAL_S = 540.0
-"""All phases together, unless BENCH_TOTAL_S says otherwise."""
-LIMITS_S = {"install": 90.0, "build": 480.0, "tests": 180.0, "throughput": 240.0}
-"""Each command of a phase, unless BENCH_LIMITS says otherwise."""
 MODELS = ("large", "small")
 DEVICES = """
 import dataclasses, json, pannier
 print(json.dumps([dataclasses.asdict(device) for device in pannier.devices()]))
 """
-
-
-class Bench:
-    """One run: its folders, its environment, its results so far."""
-
-    def __init__(self, bundle: Path, work: Path, out: Path, settings: Mapping[str, str]) -> None:
-        self.bundle = bundle
-        self.work = work
-        self.project = work / "project"
-        self.backend = settings.get("PANNIER_GPU_BACKEND", "cuda")
-        self.wanted = settings.get("BENCH_PHASES", " ".join(LIMITS_S)).split()
-        self.limits = LIMITS_S | dict(
-            _limit(text) for text in settings.get("BENCH_LIMITS", "").split()
-        )
-        self.deadline = time.monotonic() + float(settings.get("BENCH_TOTAL_S", TOTAL_S))
-        self.bench_options = settings.get("BENCH_THROUGHPUT", "").split()
-        self.outcomes: list[Outcome] = []
-        self.results: dict[str, Any] = {}
-        self.state = _read(work / "state.json") or {}
-        name = f"gpu-{self.backend}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-        self.file = out / name
-        self.names = {str(work): "$WORK", str(bundle): "$BUNDLE", sys.executable: "python"}
-        out.mkdir(parents=True, exist_ok=True)
-
-    @cached_property
-    def kit(self) -> Toolkit:
-        """CUDA's parts; nothing of them for a stand-in."""
-        return find_toolkit() if self.backend == "cuda" else Toolkit()
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Of every command: our packages, our cache, the pinned archive, CUDA's libraries."""
-        facts = _read(self.bundle / "bundle.json") or {}
-        known = [*self.kit.library_folders, os.environ.get("LD_LIBRARY_PATH", "")]
-        engine = self.state.get("engine")
-        return {
-            **os.environ,
-            "PYTHONPATH": str(self.work / "site"),
-            "PANNIER_CACHE": str(self.work / "cache"),
-            "PANNIER_SOURCE": str(self.bundle / facts["source"]),
-            "PANNIER_GPU_BACKEND": self.backend,
-            "LD_LIBRARY_PATH": ":".join(filter(None, known)),
-            **({"PANNIER_ENGINE": engine} if engine else {}),
-        }
-
-    def do(self, phase: str, *command: str) -> Outcome:
-        """Run one command within what is left of its phase's and of the whole time."""
-        left = self.deadline - time.monotonic()
-        limit = min(self.limits[phase.split("-")[0]], left)
-        log = self.work / f"{phase}.log"
-        env = self.environment
-        if limit < 5:
-            outcome = Outcome(phase, list(command), 0.0, error="no time left for it")
-        else:
-            outcome = run(phase, command, limit_s=limit, log=log, env=env, cwd=self.project)
-        self.outcomes.append(outcome)
-        self.save()
-        return outcome
-
-    def python(self, phase: str, *arguments: str) -> Outcome:
-        """Run this Python."""
-        return self.do(phase, sys.executable, *arguments)
-
-    def cannot(self, phase: str, why: str) -> None:
-        """Record a phase that has nothing to run with."""
-        self.outcomes.append(Outcome(phase, [], 0.0, error=why))
-        self.save()
-
-    def said(self, phase: str) -> str:
-        """The last line that a phase printed on stdout."""
-        lines = output_of(self.work / f"{phase}.log").read_text().strip().splitlines()
-        return lines[-1] if lines else ""
-
-    def keep(self, **state: str) -> None:
-        """Remember something for later phases, also those of a later call."""
-        self.state |= state
-        (self.work / "state.json").write_text(json.dumps(self.state))
-
-    def save(self) -> None:
-        """Write the results file as far as it is."""
-        phases = [asdict(outcome) | {"ok": outcome.ok} for outcome in self.outcomes]
-        whole = self.results | {
-            "seconds": round(sum(outcome.seconds for outcome in self.outcomes), 1),
-            "ok": all(outcome.ok for outcome in self.outcomes),
-            "phases": phases,
-        }
-        text = json.dumps(whole, indent=1)
-        for folder, name in self.names.items():
-            text = text.replace(json.dumps(folder)[1:-1], name)
-        part = self.file.with_suffix(".part")
-        part.write_text(text + "\n")
-        part.replace(self.file)
+UNFIXED = """
+from pannier.bench.unfixed import unfixed_engine
+from pannier.engine import ensure_engine
+print(unfixed_engine(ensure_engine()).directory)
+"""
 
 
 def install(bench: Bench) -> None:
@@ -145,7 +54,7 @@ def install(bench: Bench) -> None:
 
 
 def build(bench: Bench) -> None:
-    """The engine with llama.cpp's programs; where it is cheap, a stock one beside it."""
+    """The engine with llama.cpp's programs; where it is cheap, two to compare with."""
     bench.results["cuda"] = asdict(bench.kit)
     bench.state.clear()
     bench.keep()
@@ -157,15 +66,17 @@ def build(bench: Bench) -> None:
     bench.results["engine"] = engine_facts(Path(bench.state["engine"]))
     if bench.python("build-devices", "-c", DEVICES).ok:
         bench.results["devices"] = json.loads(bench.said("build-devices"))
-    # Without a compiler cache the stock engine would cost all that time once more.
+    # Without a compiler cache each of these would cost all that time once more.
     if shutil.which("ccache") and bench.python("build-stock", *command, "--unpatched").ok:
         bench.keep(stock=bench.said("build-stock"))
+        if bench.python("build-unfixed", "-c", UNFIXED).ok:
+            bench.keep(unfixed=bench.said("build-unfixed"))
 
 
 def tests(bench: Bench) -> None:
     """The tests marked gpu, in the engine that was built."""
     if "engine" not in bench.state:
-        return bench.cannot("tests", "there is no engine to test")
+        return bench.fail("tests", "there is no engine to test")
     report = bench.work / "tests.xml"
     report.unlink(missing_ok=True)
     # The family that has room for the tests' own figures.
@@ -179,7 +90,7 @@ def tests(bench: Bench) -> None:
 def throughput(bench: Bench) -> None:
     """bench/throughput on both models, then on the large one with its experts in CPU memory."""
     if "engine" not in bench.state:
-        return bench.cannot("throughput", "there is no engine to measure")
+        return bench.fail("throughput", "there is no engine to measure")
     tools = Path(bench.state.get("stock", bench.state["engine"])) / "bin"
     bench.results["llama_server"] = "stock" if "stock" in bench.state else "with our patches"
     models = ("--out", str(bench.work / "models"), "--quantize", str(tools / "llama-quantize"))
@@ -196,14 +107,14 @@ def throughput(bench: Bench) -> None:
         out.unlink(missing_ok=True)
         command = ["bench/throughput/run.py", "--model", path, "--out", str(out)]
         command += ["--llama-server", str(tools / "llama-server"), f"--flags={flags}"]
-        bench.python(f"throughput-{name}", *command, "--stream=yes", *bench.bench_options)
-        bench.results["throughput"][name] = _read(out)
+        bench.python(f"throughput-{name}", *command, "--stream=yes", *bench.options["throughput"])
+        bench.results["throughput"][name] = read_json(out)
     return None
 
 
 def engine_facts(directory: Path) -> dict[str, Any]:
     """What the engine is made of and what it weighs, from its manifest."""
-    manifest = _read(directory / "manifest.json") or {}
+    manifest = read_json(directory / "manifest.json") or {}
     files = manifest.get("files", {}).values()
     names = ("source", "patches", "definitions", "compilers", "targets")
     return {
@@ -239,13 +150,14 @@ PHASES: dict[str, Callable[[Bench], None]] = {
     "install": install,
     "build": build,
     "tests": tests,
+    "memory": memory,
     "throughput": throughput,
 }
 
 
 def facts(bench: Bench) -> dict[str, Any]:
     """What the results file says before the first phase."""
-    packed = _read(bench.bundle / "bundle.json") or {}
+    packed = read_json(bench.bundle / "bundle.json") or {}
     from_bundle = not (bench.bundle.parent / "phases.py").is_file()
     real = bench.backend == "cuda"
     return {
@@ -283,20 +195,6 @@ def main(argv: list[str] | None = None) -> int:
     failed = [outcome.phase for outcome in bench.outcomes if not outcome.ok]
     say(f"results: {bench.file}" + (f"; failed: {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return found
-
-
-def _limit(text: str) -> tuple[str, float]:
-    """One `PHASE=SECONDS` of BENCH_LIMITS."""
-    name, _, seconds = text.partition("=")
-    return name, float(seconds)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,50 @@ def driver(path: str, model: dict[str, Any], context: dict[str, Any]) -> dict[st
     return {"lost": before - after, **found}
 
 
+def ledger(path: str, model: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    """Owners and the driver's figures, with a context of 256 cells and then with the one asked for,
+    or as much of it as half of the memory that is free then. Both are strict."""
+    with pannier.Model(path, **model) as loaded:
+        with loaded.context(strict=True, n_outputs_max=8, **context | {"n_ctx": 256}) as ctx:
+            small = owners(ctx)
+            cells = small["free"] // 2 // max(1, ctx.kv_cell_bytes)
+        n_ctx = min(context["n_ctx"], cells // 256 * 256)
+        with loaded.context(strict=True, n_outputs_max=8, **context | {"n_ctx": n_ctx}) as ctx:
+            large = owners(ctx)
+    owned, measured = (large[name] - small[name] for name in ("owned", "measured"))
+    return {
+        "n_ctx": n_ctx,
+        "small": small,
+        "large": large,
+        "untracked_share": large["untracked"] / large["measured"],
+        "growth": {"owned": owned, "measured": measured, "owned_over_measured": owned / measured},
+    }
+
+
+def owners(ctx: pannier.Context) -> dict[str, Any]:
+    """The ledger of the first GPU, else of system memory, after a step.
+
+    Raises AssertionError where owners and what is untracked are not what is measured there.
+    """
+    feed(ctx, [1, 2, 3], 3)
+    rows = ctx.memory().devices
+    row = next((row for row in rows if row.type in ("gpu", "igpu")), rows[0])
+    in_use = row.total_bytes - row.free_bytes
+    measured = in_use if row.process_bytes is None else row.process_bytes
+    # Pages of system memory that nobody wrote to have an owner, and are not resident.
+    assert row.owned_bytes <= measured or row.type == "cpu", (row, in_use)
+    assert row.owned_bytes + row.untracked_bytes == max(measured, row.owned_bytes), row
+    return {
+        "device": row.name,
+        "free": row.free_bytes,
+        "measured": measured,
+        "measured_by": "device" if row.process_bytes is None else "process",
+        "kinds": {**row.kinds, "pool": row.pool_bytes},
+        "owned": row.owned_bytes,
+        "untracked": row.untracked_bytes,
+    }
+
+
 def together(path: str, model: dict[str, Any], n_steps: int) -> dict[str, Any]:
     """Eight sequences in one batch, and each alone on the same tokens."""
     with pannier.Model(path, **model) as loaded:
@@ -145,7 +189,7 @@ def gpus() -> list[pannier.Device]:
     return [device for device in pannier.devices() if device.type in ("gpu", "igpu")]
 
 
-PROBES = {"logits": logits, "driver": driver, "together": together}
+PROBES = {"logits": logits, "driver": driver, "ledger": ledger, "together": together}
 
 
 if __name__ == "__main__":
