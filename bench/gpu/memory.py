@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 MODELS = ("states", "small", "large")
-REAL = ("nemotron-3-nano", "qwen3-next", "kimi-linear")
+REAL = ("nemotron-3-nano", "qwen3-coder-next", "kimi-linear")
 CLIENTS = ("-np", "8", "--prompt", "2304", "--shared", "2048", "-n", "256", "-ub", "128")
 N_CTX = {"cuda": 2**20}
 """Cells of the ledger's large context: on a card, so many that a driver's own share is small beside
@@ -107,13 +107,13 @@ def plans(bench: Bench, found: Json) -> None:
     compare = ("--compare", "unfixed") if "unfixed" in bench.state else ()
     folder = bench.work / "headers"
     folder.mkdir(exist_ok=True)
-    command = ("-m", "pannier.convert.real_shapes", "--out", str(folder), *REAL)
-    if not bench.python("memory-headers", *command).ok:
-        return
-    paths = output_of(bench.work / "memory-headers.log").read_text().split()
-    for name, path in zip(REAL, paths, strict=True):
+    for name in REAL:
+        path = folder / f"{name}.gguf"
+        command = ("-m", "pannier", "synth", name, "--header-only", "--force", "-o", str(path))
+        if not bench.python(f"memory-header-{name}", *command).ok:
+            continue
         options = ("-np", "8", "-c", "1048576", "--plan-only", *compare)
-        found[name] = vram(bench, f"memory-plan-{name}", Path(path), *options)
+        found[name] = vram(bench, f"memory-plan-{name}", path, *options)
 
 
 def vram(bench: Bench, phase: str, path: Path, *options: str) -> Json | None:
