@@ -212,8 +212,16 @@ def limits(context: Context, n_slots: int, n_draft: int = 0, n_ctx_slot: int = 0
         n_seqs=context.n_parallel,
         can_cut=context.can_cut,
         equal_chunks=context.has_recurrent,
+        apart=mixes_badly(context),
         n_draft=n_draft,
     )
+
+
+def mixes_badly(context: Context) -> bool:
+    """The CPU's attention takes many rows at once, each over the cells of all of them: rows of
+    several sequences over all of theirs. In passes of a recurrent memory they never meet."""
+    on_cpu = all(row.is_host for row in context.memory().rows if row.kind == "kv")
+    return context.kv_unified and not context.has_recurrent and on_cpu
 
 
 def ready(model: Model, context: Context, config: EngineConfig, load_seconds: float) -> Ready:

@@ -30,6 +30,8 @@ class Limits:
     moved on: then only the prefixes whose state was kept exist."""
     equal_chunks: bool = False
     """The memory computes sequences together only in chunks of equal length."""
+    apart: bool = False
+    """Single tokens of several sequences slow the prompt down that is computed in the same pass."""
     n_draft: int = 0
     """Most guessed tokens of a request in a step, which it can take back; 0: none."""
 

@@ -54,6 +54,7 @@ class Scheduler(Admission[Submit, Running]):
         """Sequences whose sampler is not needed any more."""
         self.branches = Branches(limits, MIN_SHARED)
         self.turns = Turns()
+        self._prompts_next = False
 
     @property
     def n_promised(self) -> int:
@@ -121,12 +122,21 @@ class Scheduler(Admission[Submit, Running]):
         decoding = [running for running in active if running.is_decoding]
         prefilling = [running for running in active if not running.is_decoding]
         budget = self.n_mixed if decoding else self._lone_budget(prefilling)
+        if self.limits.apart and decoding and prefilling:
+            decoding, prefilling = self._take_turns(decoding, prefilling)
         drafts = self.drafts.make(decoding, len(prefilling), budget)
         for running, draft in zip(decoding, drafts, strict=True):
             plan.chunks.append(self._chunk(running, 1, draft))
         if self.limits.equal_chunks:  # passes of their own: the single tokens take no room there
             budget = min(budget + plan.n_tokens, self.limits.n_batch)
         self._prefill(plan, prefilling, max(1, budget - plan.n_tokens))
+
+    def _take_turns(
+        self, decoding: list[Running], prefilling: list[Running]
+    ) -> tuple[list[Running], list[Running]]:
+        """Single tokens in one step, prompts in the next."""
+        self._prompts_next = not self._prompts_next
+        return (decoding, []) if self._prompts_next else ([], prefilling)
 
     def _lone_budget(self, prefilling: list[Running]) -> int:
         """Tokens of a step of prompts alone. Where states exist only at the ends of steps, short

@@ -112,6 +112,19 @@ def test_decode_comes_first_and_prefill_takes_what_is_left():
     assert shape(step(memory, scheduler)[0]) == [(1, 1, True), (2, 31, False)]
 
 
+def test_single_tokens_and_prompts_take_turns_where_they_would_slow_each_other_down():
+    memory, scheduler = world(replace(ATTENTION, apart=True))
+    for id in (1, 2):
+        scheduler.submit(request(id, prompt_of(id, 4), 100))
+    step(memory, scheduler)
+    scheduler.submit(request(3, prompt_of(3, 80), 3))
+    shapes = [shape(step(memory, scheduler)[0]) for _ in range(7)]
+    singles = [(1, 1, True), (2, 1, True)]
+    assert shapes[::2] == [singles, singles, singles, [*singles, (3, 1, True)]]
+    assert shapes[1::2] == [[(3, 32, False)], [(3, 32, False)], [(3, 16, True)]]
+    assert {o.id for o in run_to_end(memory, scheduler) if o.finish} == {1, 2, 3}
+
+
 def test_whoever_measures_steps_can_make_prefill_give_way():
     memory, scheduler = world()
     scheduler.submit(request(1, prompt_of(1, 4), 100))
@@ -661,7 +674,8 @@ def random_limits(rng, n_draft):
         unified=unified,
         n_seqs=n_slots + (rng.choice([0, 1, 6]) if unified else 0),
         can_cut=rng.random() < 0.5,
-        equal_chunks=rng.random() < 0.5,
+        equal_chunks=(equal := rng.random() < 0.5),
+        apart=not equal and rng.random() < 0.5,
         n_draft=n_draft,
     )
 
