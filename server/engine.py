@@ -220,8 +220,9 @@ def limits(context: Context, n_slots: int, n_draft: int = 0, n_ctx_slot: int = 0
 def mixes_badly(context: Context) -> bool:
     """The CPU's attention takes many rows at once, each over the cells of all of them: rows of
     several sequences over all of theirs. In passes of a recurrent memory they never meet."""
-    on_cpu = all(row.is_host for row in context.memory().rows if row.kind == "kv")
-    return context.kv_unified and not context.has_recurrent and on_cpu
+    if context.has_recurrent or not context.kv_unified:
+        return False
+    return all(row.is_host for row in context.memory().rows if row.kind == "kv")
 
 
 def ready(model: Model, context: Context, config: EngineConfig, load_seconds: float) -> Ready:
