@@ -377,11 +377,11 @@ class Context(Owner):
             devices=device_ledger(rows, by_device, weights_by_role(self.model.tensors, rows)),
         )
 
-    def sequence_memory(self, seq_id: int) -> SequenceMemory:
-        """What one sequence holds now."""
+    def sequence_memory(self, *seq_ids: int) -> list[SequenceMemory]:
+        """What these sequences hold now, by one look at all cells."""
         with self._lock:
-            positions = self.sequence(seq_id).range()
-            return CellBook(cell_groups(self.handle), self.n_rs_seq).of(seq_id, positions)
+            book = CellBook(cell_groups(self.handle), self.n_rs_seq)
+            return [book.of(seq_id, self.sequence(seq_id).range()) for seq_id in seq_ids]
 
     def _has_record(self) -> bool:
         count = _ffi.int32()

@@ -23,7 +23,7 @@ class Sequence:
 
     def memory(self) -> SequenceMemory:
         """What the sequence holds now."""
-        return self.context.sequence_memory(self.seq_id)
+        return self.context.sequence_memory(self.seq_id)[0]
 
     def range(self) -> tuple[int, int]:
         """Its first and last position; -1 where it is empty."""

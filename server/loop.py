@@ -237,10 +237,12 @@ class EngineLoop(MessageLoop[Scheduler]):
         """What requests hold that want to know; the sequences of those that end are still as they
         were. With every token: a client's stop string may make it the last."""
         asking = {c.request.id: c.request for c in plan.chunks if c.request.request.report_memory}
-        for output in outputs:
-            running = asking.get(output.id)
-            if running is not None:
-                output.memory = request_memory(self.context, running)
+        told = [output for output in outputs if output.id in asking]
+        if not told:
+            return
+        held = self.context.sequence_memory(*(asking[output.id].seq for output in told))
+        for output, one in zip(told, held, strict=True):
+            output.memory = request_memory(self.context, asking[output.id], one)
 
     def note_drafts(self, plan: Plan, lost: list[int]) -> None:
         for running in (chunk.request for chunk in plan.chunks if chunk.draft.tokens):

@@ -73,9 +73,8 @@ def _state_bytes(sequences: Iterable[SequenceMemory]) -> int:
     return sum(one.recurrent_bytes + one.rollback_bytes for one in sequences)
 
 
-def request_memory(context: Context, running: Running) -> dict[str, int]:
+def request_memory(context: Context, running: Running, held: SequenceMemory) -> dict[str, int]:
     """What one request holds."""
-    held = context.sequence(running.seq).memory()
     return {
         "n_cells": held.n_cells,
         "n_cells_shared": held.n_cells_shared,
