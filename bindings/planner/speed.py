@@ -23,12 +23,13 @@ others for least-recently-used caches of models with 512 experts."""
 @dataclass(frozen=True)
 class Bandwidths:
     """Bytes per second. The defaults are of a common desktop: a GPU of 400 GB/s, two channels of
-    DDR5, PCIe 4.0 x16 as copies reach it."""
+    DDR5, PCIe 4.0 x16 as copies reach it, an NVMe disk."""
 
     gpu: float = 400 * GB
     igpu: float = 60 * GB
     cpu: float = 60 * GB
     link: float = 20 * GB
+    disk: float = 3 * GB
 
     def of(self, type: str) -> float:
         """Of a device's own memory."""
