@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _ffi
 from .adapter import Adapter
@@ -28,6 +28,9 @@ from .native_rows import tensor_rows
 from .op_placement import Asked, PlacementReport
 from .owner import Owner
 from .placement import Override
+
+if TYPE_CHECKING:
+    from .pool import Pool
 
 Progress = Callable[[float], "bool | None"]
 
@@ -105,6 +108,7 @@ class Model(Owner):
         self._handle: _ffi.Handle | None = None
         self._lib = _ffi.library()
         self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
+        self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._pieces: dict[tuple[int, bool], bytes] = {}
         self._file = open_model_file(path, kv_overrides)
@@ -155,6 +159,8 @@ class Model(Owner):
 
     def close(self) -> None:
         """Free the model and its contexts. Closing twice does nothing."""
+        for pool in list(self._pools):
+            pool.close()
         for context in list(self._contexts):
             context.close()
         with self._lock:
@@ -179,6 +185,19 @@ class Model(Owner):
         context = Context(self, **options)
         self._contexts.add(context)
         return context
+
+    def pool(self, **options: Any) -> Pool:
+        """A context for many callers at once, from any thread. See `Pool`.
+
+        The options are those fields of `EngineConfig` that say what a context is and how it is
+        shared, as n_ctx, n_parallel, cache_type_k, moe_cache_mib or prefix_cache_dir. Raises
+        ArgumentError for one that is the model's or that there is not.
+        """
+        from .pool import make_pool
+
+        pool = make_pool(self, options)
+        self._pools.add(pool)
+        return pool
 
     def plan(self, **options: Any) -> ContextPlan:
         """What a context with these options, those of `Context`, would be and hold.
