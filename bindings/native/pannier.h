@@ -39,6 +39,7 @@ enum pannier_status {
 
 struct pannier_model;
 struct pannier_context;
+struct pannier_sampler;
 
 // ---------------------------------------------------------------- library
 
@@ -451,6 +452,17 @@ PANNIER_API int pannier_sampler_set(struct pannier_context * ctx, int32_t seq_id
                                     const struct pannier_sampler_params * params,
                                     const int32_t * history, int32_t n_history, int32_t n_generated);
 PANNIER_API int pannier_sampler_clear(struct pannier_context * ctx, int32_t seq_id);
+
+// A sampler over logits that its caller brings: what fits the grammar, then the samplers in their order. It looks back
+// on the tokens that it accepted; `n_ctx` is what a look back of -1 means. It must not outlive the model, and serves
+// one thread at a time. Lazy grammars and limits for reasoning are refused.
+PANNIER_API int  pannier_sampler_create(const struct pannier_model * model, const struct pannier_sampler_params * params,
+                                        int32_t n_ctx, struct pannier_sampler ** out);
+PANNIER_API void pannier_sampler_free(struct pannier_sampler * sampler);
+// logits: [n_vocab]. PANNIER_ERROR_ARGUMENT where none is possible.
+PANNIER_API int  pannier_sampler_choose(struct pannier_sampler * sampler, const float * logits, int32_t n_vocab,
+                                        int32_t * token);
+PANNIER_API int  pannier_sampler_accept(struct pannier_sampler * sampler, int32_t token);
 
 // ---------------------------------------------------------------- experts
 
