@@ -40,7 +40,7 @@ OPTIONS = frozenset(
     {
         *("n_ctx", "n_parallel", "n_batch", "n_ubatch", "n_threads", "n_threads_batch"),
         *("cache_type_k", "cache_type_v", "state_type", "flash_attn", "kv_unified", "swa_full"),
-        *("offload_kqv", "op_offload", "moe_cache_mib", "strict", "warmup"),
+        *("offload_kqv", "op_offload", "moe_cache_mib", "strict", "warmup", "logits_all"),
         *("n_prefixes", "cache_ram_mib", "prefix_cache_dir", "prefix_cache_mib"),
         *("max_queue", "queue_timeout_s", "max_per_key", "max_itl_ms", "n_ctx_slot"),
         *("spec_type", "spec_size_n", "spec_size_m"),
@@ -201,6 +201,8 @@ class Pool:
             raise ArgumentError("an empty prompt; give at least one token")
         self._check_process()
         submit = Submit(next(self._ids), list(prompt), sampling, **options)
+        if submit.logits == "all" and not self.config.logits_all:
+            raise ArgumentError("logits of all tokens: make the pool with logits_all=True")
         call = Call(self, submit, deliver, take)
         with self._lock:
             self._check_open()
@@ -229,6 +231,7 @@ class Pool:
             if self._failure:
                 return
             self._failure = CLOSED
+        self._loop.stopping = True
         self.context.interrupt()  # the step may be long
         self._send(Shutdown())
         for thread in self._threads:

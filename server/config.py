@@ -113,6 +113,8 @@ class EngineConfig:
     poll: int = 50
     poll_batch: int | None = None
     numa: str = ""
+    logits_all: bool = False
+    """Room for the logits of every token of a step, for requests that ask for them."""
     warmup: bool = True
     verbosity: int = 3
     """How much of llama.cpp's log is passed on, as `--verbosity`."""

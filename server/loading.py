@@ -97,7 +97,7 @@ def context_options(config: EngineConfig, n_ctx_train: int) -> dict[str, Any]:
         "kv_unified": config.kv_unified,
         "swa_full": config.swa_full,
         "n_rs_seq": config.n_draft,
-        "n_outputs_max": max(n_sequences, config.n_parallel * (1 + config.n_draft)),
+        "n_outputs_max": n_outputs(config, n_sequences),
         "moe_cache_bytes": config.moe_cache_mib * 2**20,
         "offload_kqv": config.offload_kqv,
         "op_offload": config.op_offload,
@@ -105,6 +105,12 @@ def context_options(config: EngineConfig, n_ctx_train: int) -> dict[str, Any]:
         "threads": threads,
         "threads_batch": threads_batch,
     }
+
+
+def n_outputs(config: EngineConfig, n_sequences: int) -> int:
+    """Most rows with an output in a step."""
+    n_sampled = config.n_parallel * (1 + config.n_draft)
+    return max(n_sequences, n_sampled, config.n_batch if config.logits_all else 0)
 
 
 def check_limits(context: Context, config: EngineConfig) -> None:

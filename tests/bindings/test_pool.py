@@ -5,6 +5,7 @@ import os
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from tests.bindings.conftest import DATA
@@ -187,3 +188,35 @@ next(iter(call))
 print("end", flush=True)
 """
     assert run_python(cpu_engine, code).strip() == "end"
+
+
+def logits_alone(model, tokens):
+    """[n_tokens, n_vocab] from a context of its own."""
+    from pannier import Batch
+
+    with model.context(n_ctx=1024, n_parallel=1, n_threads=1, n_outputs_max=512) as context:
+        batch = Batch()
+        batch.add(0, tokens, logits=True)
+        context.step(batch)
+        return np.stack([context.logits(row) for row in range(len(tokens))])
+
+
+def test_logits(pannier, model, greedy):
+    """Of all tokens, over several steps; of the last one, token by token, beside others."""
+    prompt = [3 + i % 90 for i in range(150)]
+    expected = logits_alone(model, prompt)
+    with model.pool(**SMALL | {"n_batch": 64, "n_ubatch": 64}, logits_all=True) as pool:
+        others = [pool.submit([9, i], greedy, max_tokens=200) for i in range(3)]
+        call = pool.submit(prompt, greedy, max_tokens=0, logits="all", cache_prompt=False)
+        found = np.stack([row for output in call for row in output.logits])
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() < 1e-2  # chunks of another length
+        for n in range(140, 150):
+            call = pool.submit(prompt[:n], greedy, max_tokens=0, logits="last")
+            outputs = list(call)
+            [row] = [row for output in outputs for row in output.logits]
+            assert np.abs(row - expected[n - 1]).max() < 1e-2
+            assert n == 140 or outputs[-1].timings.prompt_n == 1, "goes on from the last one"
+        assert [len(tokens_of(other)) for other in others] == [200] * 3
+    with model.pool(**SMALL) as pool, pytest.raises(pannier.ArgumentError, match="logits_all=True"):
+        pool.submit(prompt, greedy, logits="all")
