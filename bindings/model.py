@@ -195,9 +195,11 @@ class Model(Owner):
         """
         from .pool import make_pool
 
-        pool = make_pool(self, options)
+        return make_pool(self, options)
+
+    def add_pool(self, pool: Pool) -> None:
+        """Close this pool before the model."""
         self._pools.add(pool)
-        return pool
 
     def plan(self, **options: Any) -> ContextPlan:
         """What a context with these options, those of `Context`, would be and hold.

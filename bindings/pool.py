@@ -133,6 +133,7 @@ class Pool:
         for thread in self._threads:
             thread.start()
         _open.add(self)
+        model.add_pool(self)
 
     # ------------------------------------------------------------ calls
 

@@ -99,6 +99,8 @@ class EngineLoop(MessageLoop[Scheduler]):
         until = self.clock() + GATHER_S
         n_slots = self.scheduler.limits.n_slots
         while not self.stopping and 0 < len(self.scheduler.waiting) < n_slots:
+            if all(request.logits for request in self.scheduler.waiting):
+                return  # somebody goes token by token
             if self.clock() >= until or not self.poller.poll(GAP_MS):
                 return
             self.handle(self.connection.recv())
@@ -304,9 +306,11 @@ class EngineLoop(MessageLoop[Scheduler]):
             watch.started = self.clock()
             watch.n_reused = min(running.n_reused, watch.n_prompt)
             watch.reason, watch.drift_at = running.reason, running.drift_at
+        n_sampled = running.n_generated
+        begin = 0 if request.prompt_counts else len(running.tokens) - n_sampled
         try:
             self.context.set_sampler(
-                running.seq, request.sampling, running.tokens, request.n_probs, running.n_generated
+                running.seq, request.sampling, running.tokens[begin:], request.n_probs, n_sampled
             )
         except PannierError as error:
             plan.leave_out(running)

@@ -65,6 +65,8 @@ class Submit:
     """Tell how far the prompt is, from its start on and with each step."""
     report_memory: bool = False
     """Tell with the last output what the request held."""
+    prompt_counts: bool = True
+    """Penalties look back on the prompt, and not only on what was sampled."""
     logits: Logits = ""
     """Bring the logits of the last token of the prompt, or of all that are computed. Only between
     threads of one process: they are large."""
