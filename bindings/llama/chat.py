@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError
+from .formats import write_chat
 from .grammar import LlamaGrammar
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ def answer(llama: Llama, messages: Sequence[Row], **arguments: Any) -> Any:
 def render(llama: Llama, messages: Sequence[Row], tools: Sequence[Row] | None) -> ChatText:
     """By the template that the file has, or by `chat_format`. Raises ChatError."""
     model = llama._model
+    if llama.chat_format is not None:
+        prompt, stop = write_chat(llama.chat_format, messages)
+        return ChatText(prompt, (stop,) if stop else (), has_bos=False)
     prompt = model.apply_chat_template(messages, tools=tools).prompt
     bos = model.piece(model.bos, special=True).decode() if model.bos >= 0 else ""
     eos = model.piece(model.eos, special=True).decode() if model.eos >= 0 else ""

@@ -190,4 +190,4 @@ class Completion:
 
 def closing_source(tokens: Iterator[Token]) -> closing[Any]:
     """End the call behind the tokens with the completion."""
-    return closing(tokens)  # type: ignore[type-var]
+    return closing(tokens)

@@ -72,11 +72,14 @@ class Llama:
         self.model_path = model_path
         self.verbose = args.verbose
         self.chat_format = args.chat_format
+        """A name of `formats.py`; None: the file's template, or "llama-2" where it has none."""
         self.chat_handler: ChatHandler | None = args.chat_handler
         self.tokenizer_ = args.tokenizer
         self._seed = args.seed or 0xFFFFFFFF
         self._model = Model(**args.model_options)
         self.metadata = self._model.metadata
+        if self.chat_format is None and self._model.chat_template is None:
+            self.chat_format = "llama-2"
         self._config = args.config(self._model.n_ctx_train)
         self.n_batch = self._config.n_batch
         self._adapters = self._add_adapter(args)
@@ -407,7 +410,7 @@ class Llama:
     def _normalized(self, row: npt.NDArray[np.float32], *, normalize: bool) -> Any:
         if normalize and row.ndim == 2:
             norms = np.linalg.norm(row, axis=-1, keepdims=True)
-            row = row / np.where(norms > 0, norms, 1)
+            row = (row / np.where(norms > 0, norms, 1)).astype(np.float32)
         return row.tolist()
 
     # ------------------------------------------------------------ token by token
@@ -526,7 +529,7 @@ class Llama:
         sent: Sequence[int] | None = None
         try:
             while True:
-                sent = yield source.send(sent).id  # type: ignore[arg-type]
+                sent = yield source.send(sent).id
         except StopIteration:
             return
         finally:

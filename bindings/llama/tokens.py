@@ -150,8 +150,8 @@ def with_logprob(token: int, logits: Logits, n_top: int) -> Token:
         return Token(token)
     rows = log_softmax(logits)
     best = np.argpartition(rows, -n_top)[-n_top:] if n_top < len(rows) else np.arange(len(rows))
-    best = sorted(best.tolist(), key=lambda one: (-rows[one], -one))
-    return Token(token, float(rows[token]), tuple((one, float(rows[one])) for one in best))
+    ranked = sorted(best.tolist(), key=lambda one: (-rows[one], -one))
+    return Token(token, float(rows[token]), tuple((one, float(rows[one])) for one in ranked))
 
 
 def log_softmax(logits: Logits) -> Logits:
