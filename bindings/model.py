@@ -26,6 +26,7 @@ from .modelfile.adapter import open_adapter_file
 from .modelfile.overrides import Row
 from .native_rows import tensor_rows
 from .op_placement import Asked, PlacementReport
+from .override_rows import OverrideRow, check_rows, named_rows, native_rows
 from .owner import Owner
 from .placement import Override
 
@@ -49,12 +50,13 @@ class Model(Owner):
         devices: device names to use; empty is all GPUs, `("none",)` is none.
         experts: "cpu" keeps all routed experts in CPU memory, "gpu" keeps them
             with their layer, "auto" is "gpu" if the whole model fits there with
-            room to spare. None does what the file says (`pannier.placement.*`),
-            and "gpu" if it says nothing.
+            room to spare; "cpu:0-23" and "gpu:24-47" are by layer, and rows
+            between "|" several of these. None does what the file says
+            (`pannier.placement.*`), and "gpu" if it says nothing.
         n_cpu_moe: keep the experts of the first so many layers in CPU memory,
-            whatever the file says.
+            whatever `experts` and the file say.
         tensor_overrides: rows of (tensor name regex, buffer type); the first
-            matching row wins, and they come before `experts`.
+            matching row wins, and they come before `n_cpu_moe` and `experts`.
         lazy_mode: "on" reads rows of per-layer embeddings when they are needed,
             "auto" does so for tensors above 4 GiB, "off" never.
         repack: rearrange weights on the CPU for its kernels.
@@ -76,7 +78,9 @@ class Model(Owner):
     Raises:
         ModelError: the file is missing, damaged or not supported.
         LoadCancelled: `progress` returned False.
-        ArgumentError: an unknown device, buffer type or load mode.
+        ArgumentError: an unknown device, buffer type or load mode; a row of
+            `tensor_overrides`, `n_cpu_moe` or `experts` that matches no tensor,
+            or whose tensors all go elsewhere by a row before it.
     """
 
     def __init__(
@@ -108,9 +112,14 @@ class Model(Owner):
         self._lock = threading.Lock()
         self._pieces: dict[tuple[int, bool], bytes] = {}
         self._file = open_model_file(path, kv_overrides)
-        rows = [*tensor_overrides, *expert_rows(self._file, experts, n_cpu_moe, devices)]
+        rows = named_rows(tensor_overrides) + expert_rows(self._file, experts, n_cpu_moe, devices)
+        names = [tensor.name for tensor in self._file.tensors]
+        self.override_rows: tuple[OverrideRow, ...] = tuple(rows)
+        """Where tensors go that do not go with their layer; the first row that matches counts."""
+        self.placement_notes = () if vocab_only else check_rows(rows, names)
+        """Where two rows of the caller's disagree, in words."""
         self.n_overrides = len(tensor_overrides)
-        params, self._keep_alive = _native_params(rows, devices, load_mode)
+        params, self._keep_alive = _native_params(native_rows(rows), devices, load_mode)
         params.n_gpu_layers = n_gpu_layers
         params.lazy_mode = _choice(LAZY_MODES, "lazy_mode", lazy_mode)
         params.no_repack = not repack

@@ -173,8 +173,9 @@ def n_draft(context: Context, config: EngineConfig) -> int:
 
 def notice(context: Context, config: EngineConfig) -> str:
     """What the operator asked for and does not get, a line for each."""
+    notes = context.model.placement_notes
     problems = () if config.strict else context.placement(n_decoding(context, config)).problems
-    lines = [*map(str, problems), speculation_notice(context, config)]
+    lines = [*notes, *map(str, problems), speculation_notice(context, config)]
     return "\n".join(filter(None, lines))
 
 

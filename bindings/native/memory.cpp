@@ -1,8 +1,11 @@
 // Who holds which bytes: the engine's own figures, by buffer type and kind.
+#include "host_memory.h"
 #include "memory_parts.h"
 #include "objects.h"
 
 #include "ggml-backend.h"
+
+#include <map>
 
 #pragma GCC visibility push(default)
 #include "llama-adapter.h"
@@ -55,9 +58,15 @@ bytes_by_buffer_type adapter_bytes(const pannier_model & model) {
 ledger context_ledger(const pannier_context & ctx) {
     ledger             result{ ctx.model->can_plan };
     const memory_parts parts(ctx.memory());
+    std::map<ggml_backend_buffer_type_t, std::pair<uint64_t, uint64_t>> sums; // of weights and compute
     for (const auto & [type, bytes] : llama_get_memory_breakdown(ctx.ctx)) {
-        result.add(type, PANNIER_MEMORY_WEIGHTS, bytes.model);
-        result.add(type, PANNIER_MEMORY_COMPUTE, bytes.compute);
+        auto & [weights, compute] = sums[real_type(type)];
+        weights += bytes.model;
+        compute += bytes.compute;
+    }
+    for (const auto & [type, sum] : sums) {
+        result.add(type, PANNIER_MEMORY_WEIGHTS, sum.first);
+        result.add(type, PANNIER_MEMORY_COMPUTE, sum.second);
     }
     result.add(parts.kv_bytes(), PANNIER_MEMORY_KV);
     result.add(parts.recurrent_bytes(), PANNIER_MEMORY_RECURRENT);

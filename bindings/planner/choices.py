@@ -76,8 +76,8 @@ def _steps(placed: Placed, wish: Wish) -> Iterator[EngineConfig]:
         yield replace(config, n_parallel=n, n_ctx=n_ctx)
     if config.n_ubatch > 64:
         yield replace(config, n_ubatch=config.n_ubatch // 2)
-    if wish.places and config.experts == "gpu":
-        yield replace(config, experts="cpu", tensor_overrides=())
+    if wish.places and config.experts not in (None, "cpu"):
+        yield replace(config, experts="cpu")
     if config.moe_cache_mib > 1:
         yield replace(config, moe_cache_mib=config.moe_cache_mib // 2)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
-from ...placement import ExpertsOn
+from ...expert_words import FORMS
 from .flag import Flag, switch, value
 from .values import (
     at_least,
     comma_list,
+    experts,
     gpu_layers,
     kv_overrides,
     n_cpu_ffn,
@@ -72,9 +71,10 @@ PLACEMENT: tuple[Flag, ...] = (
           "put tensors whose name matches a regex into a buffer type, as in 'blk.1.*_exps=CPU'; "
           "may be given several times, the first match wins", many=True,
           env="LLAMA_ARG_OVERRIDE_TENSOR", usual=True),
-    value("--experts", "engine.experts", "WHERE", one_of(*get_args(ExpertsOn)),
-          f"where the routed experts go: {', '.join(get_args(ExpertsOn))}; auto: on the GPU if the "
-          "model fits there with room to spare (default: as the file says)", usual=True),
+    value("--experts", "engine.experts", "WHERE", experts,
+          f"where the routed experts go: {FORMS}; layers that no row names go to the other of the "
+          "two; auto: on the GPU if the model fits there with room to spare (default: as the file "
+          "says)", usual=True),
     switch("-cmoe --cpu-moe", "engine.experts", "the same as --experts cpu", on_value="cpu",
            env="LLAMA_ARG_CPU_MOE", usual=True),
     value("-ncmoe --n-cpu-moe", "engine.n_cpu_moe", "N", at_least(0),

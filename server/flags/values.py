@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...errors import ArgumentError
+from ...expert_words import parse_experts
 from ...placement import dense_overrides
 from ...sampling import DEFAULT_SEED, SAMPLER_CHARS, SAMPLERS
 from .flag import FALSEY, TRUTHY
@@ -345,6 +347,15 @@ def cache_mib(text: str) -> int:
 def n_cpu_ffn(text: str) -> tuple[tuple[str, str], ...]:
     """Rows that keep the dense feed-forward weights of the first layers on the CPU."""
     return tuple(dense_overrides(whole(0, 9999)(text)))
+
+
+def experts(text: str) -> str:
+    """Words that say where experts go."""
+    try:
+        parse_experts(text)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def spec_type(text: str) -> str:

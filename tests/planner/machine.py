@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from pannier.errors import ContextError
+from pannier.expert_words import parse_experts
 from pannier.memory import MemoryRow
 from pannier.planner import Budget, Cost, ModelFacts, Wish
 from pannier.planner.facts import Layer
@@ -109,8 +109,6 @@ class Machine:
             homes.append(f"GPU{device}")
         return homes
 
-    @staticmethod
-    def experts_on_cpu(config, layer):
-        name = f"blk.{layer}.ffn_up_exps.weight"
-        rows = [buffer for pattern, buffer in config.tensor_overrides if re.search(pattern, name)]
-        return bool(rows) or config.experts == "cpu" or layer < config.n_cpu_moe
+    def experts_on_cpu(self, config, layer):
+        words = parse_experts(config.experts or "gpu").by_layer(self.facts.moe_layers)
+        return layer in words["cpu"] or layer < config.n_cpu_moe
