@@ -28,15 +28,18 @@ class Question:
     vram: tuple[int, ...] = ()
     """Bytes of the first devices; none: what is free on all."""
     prefer: Prefer = "speed"
+    show_tensors: bool = False
 
 
-def question_of(config: EngineConfig, given: Mapping[str, Any]) -> Question:
+def question_of(
+    config: EngineConfig, given: Mapping[str, Any], show_tensors: bool = False
+) -> Question:
     """What the operator asks; `given` are values by what they set, as "engine.n_ctx"."""
     fixed = {field for field in PLANNABLE if f"engine.{field}" in given}
     if config.n_ctx:
         fixed.add("n_ctx")
     prefer: Prefer = given.get("start.prefer", "speed")
-    return Question(config, frozenset(fixed), given.get("start.vram", ()), prefer)
+    return Question(config, frozenset(fixed), given.get("start.vram", ()), prefer, show_tensors)
 
 
 def ask(question: Question) -> Plan:
@@ -89,7 +92,13 @@ def answer(question: Question) -> Plan:
     try:
         plan = make_plan(wish, facts, costs)
         problems = costs.placement(plan.config).problems
-        return replace(plan, misplaced=tuple(map(str, problems)))
+        rows = plan.cost.rows
+        return replace(
+            plan,
+            misplaced=tuple(map(str, problems)),
+            notes=costs.notes(plan.config),
+            tensors=costs.listing(plan.config, rows) if question.show_tensors else None,
+        )
     finally:
         costs.close()
 

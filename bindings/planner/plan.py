@@ -7,6 +7,7 @@ from typing import Any
 
 from ..memory import KINDS
 from ..server.config import EngineConfig
+from ..tensor_listing import TensorListing
 from .arguments import serve_arguments
 from .budget import HOST
 from .choices import Choice
@@ -29,6 +30,10 @@ class Plan:
     """The cost with one client more."""
     misplaced: tuple[str, ...] = ()
     """What would not run where it is placed, which a strict server refuses."""
+    notes: tuple[str, ...] = ()
+    """Where rows of overrides disagree."""
+    tensors: TensorListing | None = None
+    """Where each tensor goes, if that was asked for."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -97,5 +102,7 @@ class Plan:
             "estimated_tokens_per_second": 1 / self.seconds if self.seconds else None,
             "given_up": list(self.given_up),
             "misplaced": list(self.misplaced),
+            "notes": list(self.notes),
             "choices": [asdict(choice) for choice in self.choices],
+            **({"tensors": asdict(self.tensors)} if self.tensors else {}),
         }
