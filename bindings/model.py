@@ -17,10 +17,13 @@ from .chat import ChatFacts, ChatParser, ChatPrompt
 from .context import Context
 from .context_params import native_context_params
 from .context_plan import ContextPlan, plan_context
-from .errors import ArgumentError, ClosedError, LoadCancelled
+from .errors import ClosedError, LoadCancelled
 from .fim import FimTokens
+from .host_memory import HostMemory, HostPlan, host_memory, plan_host_memory
+from .host_words import host_wish
 from .load_placement import expert_rows
 from .memory import TensorRow
+from .model_params import LAZY_MODES, LOAD_MODES, SPLIT_MODES, ModelParams, choice
 from .modelfile import open_model_file
 from .modelfile.adapter import open_adapter_file
 from .modelfile.overrides import Row
@@ -31,11 +34,6 @@ from .owner import Owner
 from .placement import Override
 
 Progress = Callable[[float], "bool | None"]
-
-LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4,
-              "dio": 4}  # fmt: skip
-LAZY_MODES = {"off": 0, "auto": 1, "on": 2}
-SPLIT_MODES = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
 
 
 class Model(Owner):
@@ -61,6 +59,12 @@ class Model(Owner):
             "auto" does so for tensors above 4 GiB, "off" never.
         repack: rearrange weights on the CPU for its kernels.
         no_host: no pinned host memory.
+        host_memory: what weights in system memory lie in: "mmap", "lock",
+            "pinned" or "copy", or by role, "experts=pinned,embedding=mmap".
+            Such weights are not rearranged for the CPU's kernels. None leaves
+            it to `load_mode`. What was obtained is in `Model.host_memory`.
+        pin_budget: most bytes that "pinned" may pin, layer by layer; the rest
+            is mapped.
         split_mode: how several devices share the model: "none" (one device,
             `main_gpu`), "layer", "row" or "tensor".
         tensor_split: shares of the devices; empty: by their free memory.
@@ -96,6 +100,8 @@ class Model(Owner):
         lazy_mode: str = "auto",
         repack: bool = True,
         no_host: bool = False,
+        host_memory: str | None = None,
+        pin_budget: int | None = None,
         split_mode: str = "layer",
         tensor_split: Sequence[float] = (),
         main_gpu: int = 0,
@@ -119,18 +125,46 @@ class Model(Owner):
         self.placement_notes = () if vocab_only else check_rows(rows, names)
         """Where two rows of the caller's disagree, in words."""
         self.n_overrides = len(tensor_overrides)
-        params, self._keep_alive = _native_params(native_rows(rows), devices, load_mode)
+        self._params = ModelParams(devices, load_mode)
+        params = self._params.native
         params.n_gpu_layers = n_gpu_layers
-        params.lazy_mode = _choice(LAZY_MODES, "lazy_mode", lazy_mode)
+        params.lazy_mode = choice(LAZY_MODES, "lazy_mode", lazy_mode)
         params.no_repack = not repack
         params.no_host = no_host
         params.main_gpu = main_gpu
-        params.split_mode = _choice(SPLIT_MODES, "split_mode", split_mode)
-        self._keep_alive += _set_lists(params, tensor_split, kv_overrides)
+        params.split_mode = choice(SPLIT_MODES, "split_mode", split_mode)
         params.vocab_only = vocab_only
         params.no_alloc = no_alloc
         params.check_tensors = check_tensors
+        self._params.set_split(tensor_split)
+        self._params.set_metadata(kv_overrides)
+        self._params.set_overrides(native_rows(rows))
+        self._host_plan = HostPlan()
+        if host_memory and not vocab_only:
+            self._choose_host_memory(host_memory, pin_budget)
         self._load(params, progress)
+        self._locked = () if no_alloc or vocab_only else self._lock_weights()
+
+    def _choose_host_memory(self, words: str, pin_budget: int | None) -> None:
+        """Rows for the weights that would be in system memory, told by a load without memory."""
+        params = self._params.native
+        wish = host_wish(words, pin_budget, params.load_mode, bool(params.no_host))
+        params.load_mode = LOAD_MODES["mmap"]
+        no_alloc, params.no_alloc = params.no_alloc, True
+        self._load(params, None)
+        self._host_plan = plan_host_memory(wish, pin_budget, tensor_rows(self.handle))
+        self._free()
+        params.no_alloc = no_alloc
+        rows = native_rows(self.override_rows)
+        self._params.set_overrides([*self._host_plan.overrides(), *rows])
+
+    def _lock_weights(self) -> tuple[str, ...]:
+        """Those that the system let us lock."""
+        names, count = self._host_plan.locked_names, _ffi.int32()
+        if names:
+            array = _ffi.texts(names)
+            self._lib.check(self._lib.model_lock(self.handle, array, len(names), _ffi.byref(count)))
+        return tuple(names[: count.value])
 
     def _load(self, params: _ffi.model_params, progress: Progress | None) -> None:
         raised: list[BaseException] = []
@@ -166,6 +200,9 @@ class Model(Owner):
         """Free the model and its contexts. Closing twice does nothing."""
         for context in list(self._contexts):
             context.close()
+        self._free()
+
+    def _free(self) -> None:
         with self._lock:
             handle, self._handle = self._handle, None
             if handle is not None:
@@ -215,6 +252,12 @@ class Model(Owner):
     def tensors(self) -> tuple[TensorRow, ...]:
         """Where every tensor is, or would be. One that is used twice can be there twice."""
         return tensor_rows(self.handle)
+
+    @cached_property
+    def host_memory(self) -> HostMemory:
+        """What the weights in system memory lie in. A plan takes it that all can be locked."""
+        locked = self._host_plan.locked_names if self._params.native.no_alloc else self._locked
+        return host_memory(self.tensors, self._host_plan, locked)
 
     # ------------------------------------------------------------ facts
 
@@ -443,38 +486,3 @@ class Model(Owner):
     def chat_facts(self) -> ChatFacts:
         """What the chat templates can do. Raises ChatError for one that does not parse."""
         return ChatFacts(**json.loads(self._lib.text(self._lib.chat_facts, self.handle)))
-
-
-def _native_params(
-    rows: Sequence[Override], devices: Sequence[str], load_mode: str
-) -> tuple[_ffi.model_params, list[Any]]:
-    names = _ffi.texts(devices)
-    patterns = _ffi.texts([pattern for pattern, _ in rows])
-    buffers = _ffi.texts([buffer for _, buffer in rows])
-    params = _ffi.model_params(
-        load_mode=_choice(LOAD_MODES, "load_mode", load_mode),
-        n_devices=len(devices),
-        devices=names,
-        n_overrides=len(rows),
-        override_patterns=patterns,
-        override_buffers=buffers,
-    )
-    return params, [names, patterns, buffers]
-
-
-def _choice(choices: dict[str, int], name: str, value: str) -> int:
-    if value not in choices:
-        raise ArgumentError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
-    return choices[value]
-
-
-def _set_lists(
-    params: _ffi.model_params, tensor_split: Sequence[float], kv_overrides: Sequence[Row]
-) -> list[Any]:
-    """Returns what has to live as long as the parameters."""
-    shares = _ffi.float32s(tensor_split)
-    columns = [_ffi.texts([row[i] for row in kv_overrides]) for i in range(3)]
-    params.n_tensor_split, params.tensor_split = len(tensor_split), shares
-    params.n_kv_overrides = len(kv_overrides)
-    params.kv_keys, params.kv_types, params.kv_values = columns
-    return [shares, *columns]

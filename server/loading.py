@@ -9,7 +9,7 @@ from ..adapter import Adapter
 from ..batch import Batch
 from ..context import Context
 from ..cpu_threads import CpuThreads, set_numa
-from ..errors import ContextError
+from ..errors import ContextError, PlacementError
 from ..model import Model, Progress
 from ..modelfile import open_model_file
 from ..modelfile.costs import client_costs
@@ -25,13 +25,26 @@ N_FREE = 16
 
 
 def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
-    """The configuration's model, placed as it says. Raises `ModelError`, and `PlacementError`
-    before any weight is read."""
+    """The configuration's model, placed as it says. Raises `ModelError`, and `PlacementError`:
+    for devices before any weight is read, for system memory after."""
     if config.numa:
         set_numa(config.numa)
     if config.strict:
         planned_placement(config).check()
-    return Model(**model_options(config), check_tensors=config.check_tensors, progress=progress)
+    model = Model(**model_options(config), check_tensors=config.check_tensors, progress=progress)
+    if config.strict:
+        check_host_memory(model)
+    return model
+
+
+def check_host_memory(model: Model) -> None:
+    """Raises `PlacementError`, the model closed, where weights are not in the system memory that
+    was asked for."""
+    try:
+        model.host_memory.check()
+    except PlacementError:
+        model.close()
+        raise
 
 
 def make_context(model: Model, config: EngineConfig) -> Context:
@@ -72,6 +85,8 @@ def model_options(config: EngineConfig) -> dict[str, Any]:
         "lazy_mode": config.lazy_mode,
         "repack": config.repack,
         "no_host": config.no_host,
+        "host_memory": config.host_memory,
+        "pin_budget": config.pin_budget,
         "split_mode": config.split_mode,
         "tensor_split": config.tensor_split,
         "main_gpu": config.main_gpu,

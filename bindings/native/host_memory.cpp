@@ -23,12 +23,17 @@ namespace {
 
 using type_t = ggml_backend_buffer_type_t;
 
+ggml_backend_dev_t cpu() {
+    return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+}
+
 type_t inner(type_t type) {
     return static_cast<type_t>(type->context);
 }
 
+// llama.cpp tells types apart by their names too.
 const char * name_of_type(type_t type) {
-    return ggml_backend_buft_name(inner(type));
+    return inner(type) == ggml_backend_cpu_buffer_type() ? "host:ordinary" : "host:pinned";
 }
 
 ggml_backend_buffer_t alloc_buffer(type_t type, size_t size) {
@@ -62,10 +67,6 @@ ggml_backend_buffer_type type_over(type_t inner, ggml_backend_dev_t device) {
     type.device               = device;
     type.context              = inner;
     return type;
-}
-
-ggml_backend_dev_t cpu() {
-    return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
 }
 
 type_t copied() {

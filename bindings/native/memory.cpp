@@ -11,6 +11,7 @@
 #include "llama-adapter.h"
 #include "llama-context.h"
 #include "llama-ext.h"
+#include "llama-model.h"
 #pragma GCC visibility pop
 
 namespace pannier {
@@ -27,14 +28,33 @@ uint64_t padding(ggml_backend_buffer_type_t type) {
     return bytes;
 }
 
+// How many buffers the weights of a plan would be dealt to, as ggml deals them: a type has a largest size.
+std::map<ggml_backend_buffer_type_t, uint64_t> n_weight_buffers(const llama_model & model) {
+    std::map<ggml_backend_buffer_t, size_t>        last; // bytes of the last one of each context's
+    std::map<ggml_backend_buffer_type_t, uint64_t> counts;
+    for (const auto & [_, tensor] : model.tensors_by_name) {
+        if (tensor->buffer == nullptr) {
+            continue;
+        }
+        const auto   type      = ggml_backend_buffer_get_type(tensor->buffer);
+        const size_t alignment = ggml_backend_buft_get_alignment(type);
+        const size_t bytes     = GGML_PAD(ggml_backend_buft_get_alloc_size(type, tensor), alignment);
+        size_t &     filled    = last[tensor->buffer];
+        const bool   is_next   = filled == 0 || filled + bytes > ggml_backend_buft_get_max_size(type);
+        filled = is_next ? bytes : filled + bytes;
+        counts[real_type(type)] += is_next;
+    }
+    return counts;
+}
+
 struct ledger {
     bool                            planned; // nothing was allocated: sizes are what would be asked for
     std::vector<pannier_memory_row> rows = {};
 
-    void add(ggml_backend_buffer_type_t type, int32_t kind, uint64_t bytes) {
+    void add(ggml_backend_buffer_type_t type, int32_t kind, uint64_t bytes, uint64_t n_buffers = 1) {
         if (bytes > 0) {
             rows.push_back(memory_row(type, kind, bytes));
-            rows.back().bytes += planned && rows.back().is_host ? padding(type) : 0;
+            rows.back().bytes += planned && rows.back().is_host ? n_buffers * padding(type) : 0;
         }
     }
 
@@ -64,8 +84,9 @@ ledger context_ledger(const pannier_context & ctx) {
         weights += bytes.model;
         compute += bytes.compute;
     }
+    auto n_buffers = n_weight_buffers(*ctx.model->model);
     for (const auto & [type, sum] : sums) {
-        result.add(type, PANNIER_MEMORY_WEIGHTS, sum.first);
+        result.add(type, PANNIER_MEMORY_WEIGHTS, sum.first, n_buffers[type]);
         result.add(type, PANNIER_MEMORY_COMPUTE, sum.second);
     }
     result.add(parts.kv_bytes(), PANNIER_MEMORY_KV);
@@ -85,7 +106,8 @@ std::vector<pannier_memory_row> memory_rows(const pannier_context & ctx) {
     return context_ledger(ctx).rows;
 }
 
-pannier_memory_row memory_row(ggml_backend_buffer_type_t type, int32_t kind, uint64_t bytes) {
+pannier_memory_row memory_row(ggml_backend_buffer_type_t buffer_type, int32_t kind, uint64_t bytes) {
+    const auto         type   = real_type(buffer_type);
     ggml_backend_dev_t device = ggml_backend_buft_get_device(type);
     const bool         is_host =
         ggml_backend_buft_is_host(type) || device == nullptr ||

@@ -43,6 +43,7 @@ class EngineCosts:
             window_bytes=plan.window_seq_bytes,
             expert_bytes=experts,
             weight_bytes=others,
+            host_memory=model.host_memory,
         )
 
     def placement(self, config: EngineConfig) -> PlacementReport:

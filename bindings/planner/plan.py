@@ -98,6 +98,7 @@ class Plan:
             "moe_cache_mib": config.moe_cache_mib,
             "rows": [asdict(row) for row in self.cost.rows],
             "devices": [self.device_row(device) for device in self.devices],
+            "host_memory": self.cost.host_memory.as_dict(),
             "per_client": self.per_client(),
             "estimated_tokens_per_second": 1 / self.seconds if self.seconds else None,
             "given_up": list(self.given_up),

@@ -20,6 +20,8 @@ def as_table(plan: Plan) -> RenderableType:
     """Tensors if they are asked for; devices, a client, what was given up, cheaper choices, and
     the command."""
     parts: list[RenderableType] = [*_tensors(plan), _devices(plan), _client(plan)]
+    if plan.config.host_memory:
+        parts.append(Text(f"Weights in system memory: {plan.cost.host_memory}"))
     if plan.given_up:
         parts.append(_list("Given up:", plan.given_up))
     if plan.notes:

@@ -9,10 +9,12 @@ from .values import (
     comma_list,
     experts,
     gpu_layers,
+    host_memory,
     kv_overrides,
     n_cpu_ffn,
     one_of,
     overrides,
+    size,
     tensor_split,
 )
 
@@ -48,6 +50,14 @@ LOADING: tuple[Flag, ...] = (
            off="-nr --no-repack", env="LLAMA_ARG_REPACK"),
     switch("--no-host", "engine.no_host", "no pinned host memory, so that weights that stay on "
            "the CPU can be rearranged", env="LLAMA_ARG_NO_HOST"),
+    value("--host-memory", "engine.host_memory", "WHERE", host_memory,
+          "what weights in system memory lie in: mmap (pages of the file), lock (the same, never "
+          "dropped), pinned (read by a device by itself), copy (ordinary memory); by role as "
+          "experts=pinned,embedding=mmap; they are not rearranged for the CPU then (default: by "
+          "--load-mode)", usual=True),
+    value("--pin-budget", "engine.pin_budget", "SIZE", size,
+          "most memory that --host-memory pinned pins, as 8G, layer by layer; the rest is mapped "
+          "(default: all that there is)", usual=True),
     value("--override-kv", "engine.kv_overrides", "KEY=TYPE:VALUE,...", kv_overrides,
           "read the model as if its metadata said so; types: int, float, bool, str", many=True),
 )  # fmt: skip
