@@ -183,6 +183,7 @@ from pannier import Batch
 path, loads = json.loads(sys.argv[1])
 for load in loads:
     with pannier.Model(path, **load) as model, model.context(n_ctx=512, n_threads=1) as context:
+        context.set_sampler(0, pannier.SamplingParams.greedy())
         tokens = list(range(3, 23))
         for _ in range(8):
             batch = Batch()
