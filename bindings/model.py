@@ -17,10 +17,12 @@ from .chat import ChatFacts, ChatParser, ChatPrompt
 from .context import Context
 from .context_params import native_context_params
 from .context_plan import ContextPlan, plan_context
+from .device import layer_devices
 from .errors import ClosedError, LoadCancelled
 from .fim import FimTokens
 from .host_memory import HostMemory, HostPlan, host_memory, plan_host_memory
 from .host_words import host_wish
+from .layer_split import balanced_split
 from .load_placement import expert_rows
 from .memory import TensorRow
 from .model_params import LAZY_MODES, LOAD_MODES, SPLIT_MODES, ModelParams, choice
@@ -67,7 +69,10 @@ class Model(Owner):
             is mapped.
         split_mode: how several devices share the model: "none" (one device,
             `main_gpu`), "layer", "row" or "tensor".
-        tensor_split: shares of the devices; empty: by their free memory.
+        tensor_split: shares of the devices; empty: runs of layers by their
+            bytes, in proportion to what the devices have free.
+        context_bytes: what contexts will keep for each layer; it counts where
+            layers are split by their bytes.
         kv_overrides: rows of (metadata key, type, value as text) that count
             in place of the file's; types are int, float, bool and str.
         load_mode: "auto", "mmap", "mlock", "mmap+mlock", "direct-io" or "none".
@@ -104,6 +109,7 @@ class Model(Owner):
         pin_budget: int | None = None,
         split_mode: str = "layer",
         tensor_split: Sequence[float] = (),
+        context_bytes: Sequence[float] = (),
         main_gpu: int = 0,
         kv_overrides: Sequence[Row] = (),
         vocab_only: bool = False,
@@ -136,6 +142,10 @@ class Model(Owner):
         params.vocab_only = vocab_only
         params.no_alloc = no_alloc
         params.check_tensors = check_tensors
+        if split_mode == "layer" and not tensor_split and not vocab_only:
+            tensor_split = self._split(devices, n_gpu_layers, context_bytes)
+        self.tensor_split = tuple(tensor_split)
+        """Shares of the devices; empty: llama.cpp's own."""
         self._params.set_split(tensor_split)
         self._params.set_metadata(kv_overrides)
         self._params.set_overrides(native_rows(rows))
@@ -144,6 +154,16 @@ class Model(Owner):
             self._choose_host_memory(host_memory, pin_budget)
         self._load(params, progress)
         self._locked = () if no_alloc or vocab_only else self._lock_weights()
+
+    def _split(
+        self, names: Sequence[str], n_gpu_layers: int, context_bytes: Sequence[float]
+    ) -> tuple[float, ...]:
+        """By bytes, where there are several devices."""
+        used = layer_devices(names)
+        free = {device.name: device.memory_free for device in used}
+        if len(free) < 2 or not all(free.values()):
+            return ()
+        return balanced_split(self._file, self.override_rows, n_gpu_layers, free, context_bytes)
 
     def _choose_host_memory(self, words: str, pin_budget: int | None) -> None:
         """Rows for the weights that would be in system memory, told by a load without memory."""

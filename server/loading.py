@@ -9,11 +9,13 @@ from ..adapter import Adapter
 from ..batch import Batch
 from ..context import Context
 from ..cpu_threads import CpuThreads, set_numa
+from ..device import layer_devices
 from ..errors import ContextError, PlacementError
 from ..model import Model, Progress
 from ..modelfile import open_model_file
 from ..modelfile.costs import client_costs
 from ..op_placement import PlacementReport
+from ..planner.facts import ModelFacts
 from ..rope import Rope
 from .config import EngineConfig
 
@@ -89,9 +91,32 @@ def model_options(config: EngineConfig) -> dict[str, Any]:
         "pin_budget": config.pin_budget,
         "split_mode": config.split_mode,
         "tensor_split": config.tensor_split,
+        "context_bytes": () if config.tensor_split else context_bytes(config),
         "main_gpu": config.main_gpu,
         "kv_overrides": config.kv_overrides,
     }
+
+
+def context_bytes(config: EngineConfig) -> tuple[float, ...]:
+    """What the context will keep for each layer on its device, where there are several of them
+    that share the layers; a sliding window's cells are left out."""
+    if config.split_mode != "layer" or not config.offload_kqv:
+        return ()
+    if len(layer_devices(config.devices)) < 2:
+        return ()
+    file = open_model_file(config.model, config.kv_overrides)
+    facts, costs = ModelFacts.of(file), client_costs(file.metadata)
+    if costs is None:
+        return ()
+    n_sequences = config.n_parallel + n_prefixes(config, facts.n_ctx_train)
+    cells = (config.n_ctx or facts.n_ctx_train) * (costs.cell_bytes(config.cache_type_k) or 0)
+    states = n_sequences * costs.recurrent_bytes * (1 + config.n_draft)
+    n_attending = sum(layer.attends for layer in facts.layers) or 1
+    n_recurrent = sum(layer.is_recurrent for layer in facts.layers) or 1
+    return tuple(
+        layer.attends * cells / n_attending + layer.is_recurrent * states / n_recurrent
+        for layer in facts.layers
+    )
 
 
 def context_options(config: EngineConfig, n_ctx_train: int) -> dict[str, Any]:

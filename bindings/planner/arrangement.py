@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 from ..layer_ranges import ranges_text
 from ..server.config import EngineConfig
@@ -37,29 +35,3 @@ class Arrangement:
         """Which layers a device has, of `n_all` with the output's."""
         begin = n_all - sum(self.n_layers) + sum(self.n_layers[:device])
         return range(begin, begin + self.n_layers[device])
-
-
-def split_layers(loads: Sequence[float], capacities: Sequence[float]) -> tuple[int, ...]:
-    """Lengths of the runs of layers that fill devices in their order as evenly as can be: the
-    largest load in proportion to its capacity is smallest."""
-    if len(capacities) == 1:
-        return (len(loads),)
-    shares = [max(1.0, capacity) for capacity in capacities]
-    low, high = 0.0, sum(loads) / min(shares) + 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        if sum(_runs(loads, [middle * share for share in shares])) == len(loads):
-            high = middle
-        else:
-            low = middle
-    return _runs(loads, [high * share for share in shares])
-
-
-def _runs(loads: Sequence[float], limits: Sequence[float]) -> tuple[int, ...]:
-    """As many layers as each device takes, in order; not all of them if they do not fit."""
-    runs, begin = [], 0
-    for limit in limits:
-        n = sum(total <= limit for total in accumulate(loads[begin:]))
-        runs.append(n)
-        begin += n
-    return tuple(runs)

@@ -86,10 +86,12 @@ def answer(question: Question) -> Plan:
         _ffi.load(open_engine(Path(question.config.engine)).library)
     budgets = budgets_of(question.config, question.vram)
     config = replace(question.config, devices=_named(question, budgets))
-    wish = Wish(config, question.fixed, budgets, question.prefer)
     facts = ModelFacts.of(open_model_file(config.model, config.kv_overrides))
     costs = EngineCosts()
     try:
+        wish = Wish(config, question.fixed, budgets, question.prefer)
+        if not wish.places:
+            wish = replace(wish, config=replace(config, tensor_split=costs.split(config)))
         plan = make_plan(wish, facts, costs)
         problems = costs.placement(plan.config).problems
         rows = plan.cost.rows

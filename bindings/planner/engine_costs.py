@@ -56,6 +56,10 @@ class EngineCosts:
         model = self._model(model_options(config))
         return list_tensors(model.override_rows, model.tensors, rows)
 
+    def split(self, config: EngineConfig) -> tuple[float, ...]:
+        """Shares of the devices, as a server with this configuration has them now."""
+        return self._model(model_options(config)).tensor_split
+
     def notes(self, config: EngineConfig) -> tuple[str, ...]:
         """What the model says about rows that disagree."""
         return self._model(model_options(config)).placement_notes

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import ArgumentError, ContextError
+from ..layer_split import split_layers
 from ..server.config import EngineConfig
-from .arrangement import Arrangement, split_layers
+from .arrangement import Arrangement
 from .budget import HOST
 from .cost import Cost, Costs
 from .facts import ModelFacts

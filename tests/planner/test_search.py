@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from pannier.errors import PlanError
+from pannier.layer_split import split_layers
 from pannier.planner import Wish, make_plan
-from pannier.planner.arrangement import split_layers
 from pannier.planner.facts import Layer
 from pannier.planner.search import largest
 from tests.planner.machine import GIB, MIB, Machine, dense, moe, wish
