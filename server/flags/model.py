@@ -73,7 +73,7 @@ PLACEMENT: tuple[Flag, ...] = (
           "how several devices share a model: none: one device only, layer: by layers, row or "
           "tensor: each matrix", env="LLAMA_ARG_SPLIT_MODE"),
     value("-ts --tensor-split", "engine.tensor_split", "N,N,...", tensor_split,
-          "shares of the devices, as 3,1 (default: by their free memory)",
+          "shares of the devices, as 3,1 (default: layers by their bytes and free memory)",
           env="LLAMA_ARG_TENSOR_SPLIT"),
     value("-mg --main-gpu", "engine.main_gpu", "N", at_least(0),
           "the device of --split-mode none, by its number", env="LLAMA_ARG_MAIN_GPU"),

@@ -226,3 +226,17 @@ def test_a_wish_places_weights_unless_told_where():
     assert not wish(GIB, n_cpu_moe=2).places
     assert not wish(host=GIB).places
     assert isinstance(wish(GIB), Wish)
+
+
+def test_weights_stay_pages_of_the_file_where_they_do_not_fit_otherwise():
+    asked = wish(host=6 * GIB)
+    plan = planned(moe(), asked, packs=True)
+    assert "--no-repack" in plan.arguments
+    assert "not rearranged" in plan.given_up[0]
+    roomy = planned(moe(), wish(host=24 * GIB), packs=True)
+    assert roomy.config.repack
+    assert not any("rearranged" in line for line in roomy.given_up)
+    for prefer in ("context", "clients"):
+        assert not planned(moe(), replace(asked, prefer=prefer), packs=True).config.repack
+    with pytest.raises(PlanError, match=r"What would fit: .*--no-repack"):
+        planned(moe(), replace(asked, fixed=frozenset({"repack"})), packs=True)
