@@ -63,7 +63,7 @@ class ExpertWords:
                 "add a row without layers for all others, as cpu"
             )
         if self.rest in PLACES:
-            found[self.rest] |= left  # type: ignore[index]
+            found[self.rest] |= left
         return found
 
 

@@ -8,7 +8,7 @@ A word without a role is for all others: `lock,experts=pinned`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from .errors import ArgumentError
 from .roles import ROLES, Role
@@ -31,7 +31,7 @@ def parse_host_memory(text: str) -> Mapping[Role, HostMode]:
                 f"{', '.join(HOST_MODES)}, or ROLE=MODE between commas, the roles being "
                 f"{', '.join(ROLES)}"
             )
-        if found.setdefault(role, cast(HostMode, mode)) != mode:
+        if found.setdefault(role, mode) != mode:
             raise ArgumentError(
                 f"host memory is {text!r}: {role or 'all others'} in {found[role]} and in {mode}"
             )

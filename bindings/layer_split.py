@@ -64,7 +64,8 @@ def _homes(rows: Iterable[OverrideRow], names: Sequence[str]) -> dict[str, str |
     """Names to buffers, of tensors for which there is a row."""
     homes: dict[str, str | None] = {}
     for row in rows:
-        homes = dict.fromkeys(matching(row.pattern, names), row.buffer) | homes
+        for name in matching(row.pattern, names):
+            homes.setdefault(name, row.buffer)
     return homes
 
 

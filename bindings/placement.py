@@ -80,7 +80,7 @@ class Placement:
             sums[next(pattern for pattern in sums if re.search(pattern, name))] += n_bytes
             if tied and name == "token_embd.weight":
                 sums[REST] += n_bytes
-        return cls(tuple(PlacementRow(*row, sums[row[0]]) for row in patterns if sums[row[0]]))  # type: ignore[arg-type]
+        return cls(tuple(PlacementRow(*row, sums[row[0]]) for row in patterns if sums[row[0]]))
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Placement | None:
