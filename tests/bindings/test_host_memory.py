@@ -20,7 +20,8 @@ from ..plan_grid import compare
 from .conftest import DATA
 
 MOE = DATA / "qwen3moe" / "model-f32.gguf"
-TIED = DATA / "qwen3next" / "model-f32.gguf"
+HYBRID = DATA / "qwen3next" / "model-f32.gguf"
+TIED = DATA / "llama" / "model-f32.gguf"
 VULKAN = {"GGML_VK_VISIBLE_DEVICES": "0"}
 MAPPED = "CPU_Mapped"
 
@@ -156,7 +157,7 @@ PINNED: list[dict[str, Any]] = [
 
 @pytest.mark.engine
 def test_plans_are_exact_on_the_cpu(cpu_engine: Engine) -> None:
-    assert compare(cpu_engine, [MOE, TIED], LOADS, GRID) == 2 * 4 * 2
+    assert compare(cpu_engine, [MOE, HYBRID], LOADS, GRID) == 2 * 4 * 2
 
 
 @pytest.mark.vulkan
@@ -164,7 +165,7 @@ def test_plans_are_exact_on_the_cpu(cpu_engine: Engine) -> None:
 def test_plans_are_exact_beside_a_device(vulkan_engine: Engine, env: dict[str, str]) -> None:
     loads = [{"experts": "cpu"} | load for load in LOADS + PINNED]
     loads += [{"n_gpu_layers": 2} | PINNED[0], {"devices": ["none"], "host_memory": "copy"}]
-    paths = [MOE, TIED]
+    paths = [MOE, HYBRID]
     if env:
         # only the weights' buffers are counted one by one: no context that fills several
         loads, paths = [{"experts": "cpu"} | PINNED[1]], [MOE]
@@ -172,6 +173,8 @@ def test_plans_are_exact_beside_a_device(vulkan_engine: Engine, env: dict[str, s
         assert compare(vulkan_engine, paths, loads, grid, env=VULKAN | env) == 1
     else:
         assert compare(vulkan_engine, paths, loads, GRID, env=VULKAN) == 2 * 8 * 2
+        loads = [{"host_memory": mode} for mode in ("pinned", "copy", "embedding=lock")]
+        assert compare(vulkan_engine, [TIED], loads, GRID, env=VULKAN) == 3 * 2
 
 
 # Prints what each load has, and the tokens that it decodes.
