@@ -169,7 +169,10 @@ def test_our_native_code_is_clean_under_sanitizers(sanitized_engine):
     """The binding tests again, with address and undefined-behaviour checks in libpannier."""
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-        + [str(HERE / f"test_{name}.py") for name in ("abi", "model", "context", "quant_kernels")],
+        + [
+            str(HERE / f"test_{name}.py")
+            for name in ("abi", "model", "context", "override_rows", "quant_kernels")
+        ],
         env=engine_environment(sanitized_engine),
         stdin=subprocess.DEVNULL,
         capture_output=True,
