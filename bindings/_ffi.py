@@ -402,6 +402,8 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     ("model_get_info", c.c_int, [_HANDLE, c.POINTER(model_info)]),
     ("model_description", c.c_int, [_HANDLE, _OUT_TEXT]),
     ("model_tensors", c.c_int, [_HANDLE, c.POINTER(tensor_row), int32_arg, _I32P]),
+    ("match_names", c.c_int, [c.c_char_p, _TEXTS, int32_arg, c.POINTER(c.c_int8)]),
+    ("model_lock", c.c_int, [_HANDLE, _TEXTS, int32_arg, _I32P]),
     ("model_metadata", c.c_int, [_HANDLE, _OUT_TEXT]),
     ("model_add_adapter", c.c_int, [_HANDLE, c.c_char_p, _I32P]),
     (

@@ -84,6 +84,10 @@ class EngineConfig:
     check_tensors: bool = False
     repack: bool = True
     no_host: bool = False
+    host_memory: str | None = None
+    """What weights in system memory lie in, as `parse_host_memory` reads it."""
+    pin_budget: int | None = None
+    """Most bytes that may be pinned."""
     kv_overrides: tuple[tuple[str, str, str], ...] = ()
     """Rows of metadata key, type and value as text."""
     split_mode: str = "layer"

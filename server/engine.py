@@ -173,8 +173,10 @@ def n_draft(context: Context, config: EngineConfig) -> int:
 
 def notice(context: Context, config: EngineConfig) -> str:
     """What the operator asked for and does not get, a line for each."""
+    model = context.model
     problems = () if config.strict else context.placement(n_decoding(context, config)).problems
-    lines = [*map(str, problems), speculation_notice(context, config)]
+    rows = (*model.placement_notes, *model.host_memory.problems)
+    lines = [*rows, *map(str, problems), speculation_notice(context, config)]
     return "\n".join(filter(None, lines))
 
 
@@ -247,6 +249,7 @@ def facts(model: Model, context: Context) -> dict[str, Any]:
         "ftype": model.ftype,
         "n_params": model.n_params,
         "size_bytes": model.size_bytes,
+        "host_memory": str(model.host_memory) if model.host_memory.is_asked else "",
         "n_vocab": model.n_vocab,
         "n_ctx_train": model.n_ctx_train,
         "n_embd": model.n_embd,

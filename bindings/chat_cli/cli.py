@@ -82,7 +82,8 @@ def local_speaker(
     with terminal.loading(path.name) as progress:
         loaded = load_model(config, progress)
     with loaded, make_context(loaded, config) as context:
-        for problem in () if config.strict else context.placement().problems:
+        problems = () if config.strict else context.placement().problems
+        for problem in (*loaded.placement_notes, *loaded.host_memory.problems, *problems):
             terminal.say(f"warning: {problem}")
         sampling = read_sampling(given, loaded.metadata)
         yield LocalSpeaker(context, sampling, args.predict)

@@ -28,9 +28,12 @@ class Question:
     vram: tuple[int, ...] = ()
     """Bytes of the first devices; none: what is free on all."""
     prefer: Prefer = "speed"
+    show_tensors: bool = False
 
 
-def question_of(config: EngineConfig, given: Mapping[str, Any]) -> Question:
+def question_of(
+    config: EngineConfig, given: Mapping[str, Any], show_tensors: bool = False
+) -> Question:
     """What the operator asks; `given` are values by what they set, as "engine.n_ctx"."""
     fixed = {field for field in PLANNABLE if f"engine.{field}" in given}
     if config.n_ctx:
@@ -40,7 +43,7 @@ def question_of(config: EngineConfig, given: Mapping[str, Any]) -> Question:
         if not given.get("start.vram"):
             fixed |= {"cache_type_k", "cache_type_v"}  # asked about experts, and no more
     prefer: Prefer = given.get("start.prefer", "speed")
-    return Question(config, frozenset(fixed), given.get("start.vram", ()), prefer)
+    return Question(config, frozenset(fixed), given.get("start.vram", ()), prefer, show_tensors)
 
 
 def ask(question: Question) -> Plan:
@@ -95,13 +98,21 @@ def answer(question: Question) -> Plan:
         _ffi.load(open_engine(Path(question.config.engine)).library)
     budgets = budgets_of(question.config, question.vram)
     config = replace(question.config, devices=_named(question, budgets))
-    wish = Wish(config, question.fixed, budgets, question.prefer)
     facts = ModelFacts.of(open_model_file(config.model, config.kv_overrides))
     costs = EngineCosts()
     try:
+        wish = Wish(config, question.fixed, budgets, question.prefer)
+        if not wish.places:
+            wish = replace(wish, config=replace(config, tensor_split=costs.split(config)))
         plan = make_plan(wish, facts, costs)
         problems = costs.placement(plan.config).problems
-        return replace(plan, misplaced=tuple(map(str, problems)))
+        rows = plan.cost.rows
+        return replace(
+            plan,
+            misplaced=tuple(map(str, problems)),
+            notes=costs.notes(plan.config),
+            tensors=costs.listing(plan.config, rows) if question.show_tensors else None,
+        )
     finally:
         costs.close()
 

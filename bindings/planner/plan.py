@@ -7,6 +7,7 @@ from typing import Any
 
 from ..memory import KINDS
 from ..server.config import EngineConfig
+from ..tensor_listing import TensorListing
 from .arguments import flags_between, serve_arguments
 from .budget import HOST
 from .choices import Choice
@@ -33,6 +34,10 @@ class Plan:
     first by `seconds`; none where there is no choice."""
     misplaced: tuple[str, ...] = ()
     """What would not run where it is placed, which a strict server refuses."""
+    notes: tuple[str, ...] = ()
+    """Where rows of overrides disagree."""
+    tensors: TensorListing | None = None
+    """Where each tensor goes, if that was asked for."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -101,6 +106,7 @@ class Plan:
             "moe_cache_mib": config.moe_cache_mib,
             "rows": [asdict(row) for row in self.cost.rows],
             "devices": [self.device_row(device) for device in self.devices],
+            "host_memory": self.cost.host_memory.as_dict(),
             "per_client": self.per_client(),
             "estimated_tokens_per_second": 1 / self.seconds if self.seconds else None,
             "ways": [
@@ -113,5 +119,7 @@ class Plan:
             ],
             "given_up": list(self.given_up),
             "misplaced": list(self.misplaced),
+            "notes": list(self.notes),
             "choices": [asdict(choice) for choice in self.choices],
+            **({"tensors": asdict(self.tensors)} if self.tensors else {}),
         }
