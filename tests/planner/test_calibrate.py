@@ -114,7 +114,7 @@ def test_auto_on_a_device(vulkan_engine, tmp_path):
     said = []
     for _ in range(2):
         with server(vulkan_engine, model, *shape, "--vram", f"{half}K", "--experts", "auto",
-                    cache=linked_cache(tmp_path)) as (_, words):  # fmt: skip
+                    cache=linked_cache(tmp_path), seconds=480) as (_, words):  # fmt: skip
             assert " serves " in words, words
             said.append(words)
     tried = [line for line in said[0].splitlines() if line.startswith("trying ")]

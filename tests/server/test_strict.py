@@ -31,7 +31,7 @@ SCAN = "SSM_SCAN of layers 0-2 would run on CPU instead of Vulkan0"
 
 @contextmanager
 def server(
-    engine: Engine, *arguments: object, cache: Path | None = None
+    engine: Engine, *arguments: object, cache: Path | None = None, seconds: float = 120
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`pannier serve` on a device, until it serves or ends, and what it said so far."""
     where = {"PANNIER_CACHE": str(cache)} if cache else {}
@@ -41,7 +41,7 @@ def server(
         stderr=subprocess.PIPE,
         text=True,
     )
-    killer = Timer(120, process.kill)
+    killer = Timer(seconds, process.kill)
     killer.start()
     assert process.stderr is not None
     try:
