@@ -40,9 +40,13 @@ if TYPE_CHECKING:
     from .completion import Completion
     from .free_sampler import Sampler
     from .llama import (
+        BaseLlamaCache,
         Llama,
+        LlamaCache,
+        LlamaDiskCache,
         LlamaGrammar,
         LlamaPromptLookupDecoding,
+        LlamaRAMCache,
         LlamaState,
         LogitsProcessorList,
         MinTokensLogitsProcessor,
@@ -58,6 +62,7 @@ _LATER = {
 } | dict.fromkeys(
     (
         *("Llama", "LlamaGrammar", "LlamaPromptLookupDecoding", "LlamaState"),
+        *("BaseLlamaCache", "LlamaCache", "LlamaDiskCache", "LlamaRAMCache"),
         *("LogitsProcessorList", "MinTokensLogitsProcessor", "StoppingCriteriaList"),
     ),
     "llama",
@@ -74,6 +79,7 @@ def __getattr__(name: str) -> object:
 __all__ = [
     "Adapter",
     "ArgumentError",
+    "BaseLlamaCache",
     "Batch",
     "CacheFull",
     "Call",
@@ -92,8 +98,11 @@ __all__ = [
     "EngineError",
     "EngineNotFound",
     "Llama",
+    "LlamaCache",
+    "LlamaDiskCache",
     "LlamaGrammar",
     "LlamaPromptLookupDecoding",
+    "LlamaRAMCache",
     "LlamaState",
     "LoadCancelled",
     "LogitsProcessorList",

@@ -5,6 +5,7 @@ and `pieces.py` texts from tokens; `tokens.py` where tokens come from; `position
 `eval`, `sample` and `save_state`.
 """
 
+from .cache import BaseLlamaCache, LlamaCache, LlamaDiskCache, LlamaRAMCache
 from .callables import (
     LogitsProcessor,
     LogitsProcessorList,
@@ -18,9 +19,13 @@ from .position import LlamaState
 from .prompt_lookup import LlamaPromptLookupDecoding
 
 __all__ = [
+    "BaseLlamaCache",
     "Llama",
+    "LlamaCache",
+    "LlamaDiskCache",
     "LlamaGrammar",
     "LlamaPromptLookupDecoding",
+    "LlamaRAMCache",
     "LlamaState",
     "LogitsProcessor",
     "LogitsProcessorList",

@@ -41,6 +41,8 @@ class Completion:
 
     request: Request
     detokenize: Detokenize
+    save: Callable[[Sequence[int]], None] | None = None
+    """Called with the tokens at the end."""
     id: str = field(default_factory=lambda: f"cmpl-{uuid.uuid4()}")
     created: int = field(default_factory=lambda: int(time.time()))
     tokens: list[Token] = field(default_factory=list)
@@ -90,6 +92,7 @@ class Completion:
         with closing_source(tokens):
             for _ in self.grow(tokens):
                 pass
+        self._save()
         text = self.text.decode("utf-8", errors="ignore")
         if self.request.echo:
             text = self._prompt_text() + text
@@ -110,6 +113,11 @@ class Completion:
         stream.held += self.tokens[n_given:]
         yield from map(self._piece, stream.finish())
         yield self._chunk("", None, self.finish_reason)
+        self._save()
+
+    def _save(self) -> None:
+        if self.save is not None:
+            self.save(self.ids)
 
     def _piece(self, piece: Piece) -> Row:
         logprobs = None

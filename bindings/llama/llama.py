@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import threading
 import warnings
@@ -24,6 +25,7 @@ from ..pool import Pool
 from ..server.loading import embedding_options
 from ..server.messages import Adapters
 from .arguments import Arguments, read_arguments
+from .cache import BaseLlamaCache, n_common
 from .callables import Logits, LogitsProcessorList, StoppingCriteriaList
 from .chat import ChatHandler, handler_of
 from .completion import Completion, Request
@@ -75,6 +77,7 @@ class Llama:
         """A name of `formats.py`; None: the file's template, or "llama-2" where it has none."""
         self.chat_handler: ChatHandler | None = args.chat_handler
         self.tokenizer_ = args.tokenizer
+        self.cache: BaseLlamaCache | None = None
         self._seed = args.seed or 0xFFFFFFFF
         self._model = Model(**args.model_options)
         self.metadata = self._model.metadata
@@ -82,6 +85,8 @@ class Llama:
             self.chat_format = "llama-2"
         self._config = args.config(self._model.n_ctx_train)
         self.n_batch = self._config.n_batch
+        self._is_recurrent = self._model.is_recurrent
+        self._is_hybrid = self._model.is_hybrid
         self._adapters = self._add_adapter(args)
         if not args.vocab_only:
             self._start(args)
@@ -235,7 +240,7 @@ class Llama:
             echo=echo,
             prompt_logits=lambda: all_logits(self._computing(), tokens, self._adapters),
         )
-        completion = Completion(request, self.detokenize)
+        completion = Completion(request, self.detokenize, self._saver(tokens))
         source = sampled(self._computing(), tokens, wanted)
         return completion.chunks(source) if stream else completion.whole(source)
 
@@ -561,11 +566,34 @@ class Llama:
     @staticmethod
     def longest_token_prefix(a: Sequence[int], b: Sequence[int]) -> int:
         """How many tokens at the beginning are the same."""
-        n = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
-        return min(len(a), len(b)) if n is None else n
+        return n_common(a, b)
 
-    def set_cache(self, cache: object) -> None:
-        """Does nothing: prefixes are kept by the engine."""
+    def set_cache(self, cache: BaseLlamaCache | None) -> None:
+        """Load the state of the longest beginning that a cache has before each completion, and
+        save one after it. Only for caches that several Llamas share: the engine keeps prefixes."""
+        self.cache = cache
+
+    def _saver(self, prompt: list[int]) -> Callable[[Sequence[int]], None] | None:
+        """What saves the state of a completion's tokens; the cache's state is loaded."""
+        cache = self.cache
+        if cache is None:
+            return None
+        with contextlib.suppress(KeyError):
+            state = cache[prompt]
+            known = self.longest_token_prefix(self._position.tokens, prompt)
+            if (
+                self.longest_token_prefix(state.input_ids[: state.n_tokens].tolist(), prompt)
+                > known
+            ):
+                self.load_state(state)
+
+        def save(tokens: Sequence[int]) -> None:
+            with self._lock:
+                self._position.cut(0)
+                self._position.tokens = [*prompt, *tokens]
+                cache[self._position.tokens] = self._position.save(self._seed)
+
+        return save
 
     # ------------------------------------------------------------ life
 

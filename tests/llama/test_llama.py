@@ -233,3 +233,30 @@ def test_a_vocabulary_alone(pannier: Any) -> None:
         assert llama.decode(llama.encode("hello", add_bos=False)) == "hello"
         with pytest.raises(pannier.RequestError, match="vocab_only"):
             llama("hello")
+
+
+def test_a_cache_of_several(pannier: Any, tmp_path: Path) -> None:
+    for cache in (pannier.LlamaRAMCache(), pannier.LlamaDiskCache(str(tmp_path / "states"))):
+        with pannier.Llama(LLAMA, **SMALL) as first, pannier.Llama(LLAMA, **SMALL) as second:
+            first.set_cache(cache)
+            second.set_cache(cache)
+            tokens = first.tokenize(b"hello world")
+            assert tokens not in cache
+            whole = first(tokens, **GREEDY)
+            assert tokens in cache
+            assert second(tokens, **GREEDY)["choices"] == whole["choices"]
+            assert second.n_tokens == len(tokens) + 8
+            assert 0 < cache.cache_size < 1 << 20
+    small = pannier.LlamaRAMCache(capacity_bytes=10)
+    with pannier.Llama(LLAMA, **SMALL) as llama:
+        llama.set_cache(small)
+        llama("hello", **GREEDY)
+    assert small.cache_size == 0
+
+
+def test_prompt_lookup(pannier: Any) -> None:
+    lookup = pannier.LlamaPromptLookupDecoding(max_ngram_size=3, num_pred_tokens=2)
+    assert lookup(np.array([7, 8, 9, 4, 7, 8, 9])).tolist() == [4, 7]
+    assert lookup(np.array([1, 2, 3])).tolist() == []
+    with pytest.raises(ValueError, match="at least 1"):
+        pannier.LlamaPromptLookupDecoding(num_pred_tokens=0)
