@@ -31,6 +31,8 @@ class Request:
     echo: bool = False
     suffix: str | None = None
     """Put behind the text; the model does not know it."""
+    stops_after: Callable[[], bool] = bool
+    """Asked at the end: whether that is a stop, however it came."""
     prompt_logits: Callable[[], Sequence[Logits]] | None = None
     """Of all tokens of the prompt, for an echo with log-probabilities."""
 
@@ -92,7 +94,7 @@ class Completion:
         with closing_source(tokens):
             for _ in self.grow(tokens):
                 pass
-        self._save()
+        self._end()
         text = self.text.decode("utf-8", errors="ignore")
         if self.request.echo:
             text = self._prompt_text() + text
@@ -110,12 +112,14 @@ class Completion:
             for new in self.grow(tokens):
                 n_given += len(new)
                 yield from map(self._piece, stream.push(new))
+        self._end()
         stream.held += self.tokens[n_given:]
         yield from map(self._piece, stream.finish())
         yield self._chunk("", None, self.finish_reason)
-        self._save()
 
-    def _save(self) -> None:
+    def _end(self) -> None:
+        if self.request.stops_after():
+            self.finish_reason = "stop"
         if self.save is not None:
             self.save(self.ids)
 
@@ -180,9 +184,8 @@ class Completion:
         prompt, n_top = self.request.prompt_tokens, self.request.n_top or 0
         assert self.request.prompt_logits is not None
         rows = [log_softmax(row) for row in self.request.prompt_logits()]
-        skipped = 1 if prompt[:1] == [self.request.bos] else 0
-        echoed = []
-        for token, row in zip(prompt[skipped:], rows, strict=False):
+        echoed = [] if prompt[0] == self.request.bos else [Token(prompt[0])]
+        for token, row in zip(prompt[1:], rows, strict=False):
             best = sorted(range(len(row)), key=lambda one: (-row[one], -one))[:n_top]
             top = tuple((one, float(row[one])) for one in best)
             echoed.append(Token(token, float(row[token]), top))

@@ -36,8 +36,8 @@ from .sampling import sampling_params
 from .tokens import Wanted, all_logits, choose, last_logits, log_softmax, sampled, stepped
 
 Row = dict[str, Any]
-AHEAD = 4
-"""Tokens beyond `max_tokens` that a character without its end may take."""
+AHEAD = 32
+"""Tokens beyond `max_tokens` that characters without their end may take."""
 _END = object()
 
 
@@ -238,6 +238,7 @@ class Llama:
             bos=self.token_bos(),
             n_top=logprobs,
             echo=echo,
+            stops_after=wanted.stops_after,
             prompt_logits=lambda: all_logits(self._computing(), tokens, self._adapters),
         )
         completion = Completion(request, self.detokenize, self._saver(tokens))

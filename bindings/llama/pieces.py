@@ -82,12 +82,15 @@ class Stream:
         """The rest, up to a stop string; the last token's text may be cut."""
         text = self._bytes(self.held)
         ends = [text.index(stop) for stop in self.stops if stop in text]
-        end = min(ends, default=len(text))
-        pieces = self._release(end)
-        begin = sum(len(self._bytes(piece.tokens)) for piece in pieces)
-        if self.held and begin < end:
-            rest = self._bytes(self.held)[: end - begin].decode("utf-8", "ignore")
-            pieces.append(Piece((self.held[0],), rest))
+        left = min(ends, default=len(text))
+        pieces = self._release(left)
+        left -= sum(len(self._bytes(piece.tokens)) for piece in pieces)
+        for token in self.held:
+            if left <= 0:
+                break
+            part = self._bytes([token])[:left]
+            left -= len(part)
+            pieces.append(Piece((token,), part.decode("utf-8", "ignore")))
         self.held = []
         return pieces
 

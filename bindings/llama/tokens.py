@@ -8,7 +8,7 @@ the thread of the caller, and other calls go on meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..free_sampler import Sampler
 from ..pool import Pool
 from ..sampling import SamplingParams
 from ..server.messages import Adapters
-from .callables import Logits, LogitsProcessor, StoppingCriteria
+from .callables import Logits, LogitsProcessor, StoppingCriteria, Tokens
 
 GREEDY = SamplingParams.greedy()
 Note = Callable[[Sequence[int], Logits], object]
@@ -43,6 +43,20 @@ class Wanted:
     processor: LogitsProcessor | None = None
     criterion: StoppingCriteria | None = None
     adapters: Adapters = ()
+
+    last: list[tuple[Tokens, Logits]] = field(default_factory=list)
+    """What the criterion was asked about last; none or one."""
+
+    def stops(self, tokens: Sequence[int], logits: Logits) -> bool:
+        """Ask the criterion, if there is one."""
+        if self.criterion is None:
+            return False
+        self.last[:] = [(np.array(tokens, dtype=np.intc), logits)]
+        return bool(self.criterion(*self.last[0]))
+
+    def stops_after(self) -> bool:
+        """Ask it about the same once more, when all is done, as llama-cpp-python does."""
+        return bool(self.last and self.criterion is not None and self.criterion(*self.last[0]))
 
     @property
     def is_stepped(self) -> bool:
@@ -94,8 +108,7 @@ def stepped(
             if note is not None:
                 note(tokens, logits)
             token = choose(sampler, tokens, logits, wanted.processor)
-            so_far = np.array(tokens, dtype=np.intc)
-            if wanted.criterion is not None and wanted.criterion(so_far, logits):
+            if wanted.stops(tokens, logits):
                 return
             if ends and pool.model.is_eog(token):
                 return

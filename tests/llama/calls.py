@@ -1,6 +1,6 @@
 """Calls that mean the same with llama-cpp-python and with pannier, and what they answer.
 
-    python -m tests.llama.calls llama_cpp EXPECTED.json
+    PYTHONPATH=tests python -m llama.calls llama_cpp EXPECTED.json
 
 writes what a module answers; `test_differential.py` holds pannier against the answers of
 llama-cpp-python 0.3.36 that are in `tests/data/llama_cpp_python.json`.
@@ -55,7 +55,8 @@ WAYS = {
 
 def make(module: Any, name: str, **options: Any) -> Any:
     path = str(DATA / name / "model-f32.gguf")
-    defaults = {"n_ctx": 256, "n_batch": 256, "n_threads": 1, "n_threads_batch": 1}
+    defaults = {"n_ctx": 256, "n_batch": 256, "n_threads": 1, "n_threads_batch": 1,
+                "type_k": 0, "type_v": 0}  # fmt: skip
     return module.Llama(path, **{**defaults, "verbose": False, **options})
 
 
@@ -95,12 +96,14 @@ def greedy(module: Any, name: str) -> Any:
             continue  # no tokens at all: llama-cpp-python samples from nothing
         options = {"temperature": 0.0, "max_tokens": 10}
         found.append(plain(llama.create_completion(prompt, **options)))
-        found.append(plain(llama(prompt, logprobs=3, **options)))
+        if prompt:  # else llama-cpp-python's are those of the next token
+            found.append(plain(llama(prompt, logprobs=3, **options)))
     tokens = llama.tokenize(TEXT.encode())
     found.append(plain(llama(tokens, max_tokens=6, temperature=0.0)))
     found.append(plain(llama(TEXT, max_tokens=4, temperature=0.0, logprobs=0)))
     found.append(plain(llama(TEXT, max_tokens=4, temperature=0.0, echo=True)))
-    found.append(plain(llama(TEXT, max_tokens=4, temperature=0.0, echo=True, logprobs=2)))
+    if tokens[0] == llama.token_bos():  # the same
+        found.append(plain(llama(TEXT, max_tokens=4, temperature=0.0, echo=True, logprobs=2)))
     return found
 
 
@@ -114,7 +117,6 @@ def stops(module: Any, name: str) -> Any:
             continue
         options = {"max_tokens": 24, "temperature": 0.0, "stop": ["§never§", stop]}
         found.append([stop, plain(llama(TEXT, **options))])
-        found.append("".join(map(text_of, llama(TEXT, stream=True, **options))))
     return found
 
 
@@ -192,8 +194,9 @@ def limits(module: Any, name: str) -> Any:
     """Lengths up to the context's; errors by their kind."""
     llama = make(module, name)
     found: list[Any] = [plain(llama(TEXT, max_tokens=n, temperature=0.0)) for n in (1, 2)]
-    whole = llama(TEXT, max_tokens=None, temperature=0.0)
-    found.append([whole["choices"][0]["finish_reason"], whole["usage"]])
+    if name != "qwen3moe":  # whose half characters take llama-cpp-python beyond its context
+        whole = llama(TEXT, max_tokens=None, temperature=0.0)
+        found.append([whole["choices"][0]["finish_reason"], whole["usage"]])
     for work in (
         lambda: llama("x " * 2000),
         lambda: llama(TEXT, logprobs=1),
@@ -219,11 +222,31 @@ def chats(module: Any, name: str) -> Any:
         answer = llama.create_chat_completion(
             [USER], tools=[TOOL], tool_choice=choice, stream=stream, temperature=0.0, max_tokens=24
         )
-        rows = plain(list(answer) if stream else [answer])
-        found.append(rows)
+        found.append(called(list(answer) if stream else [answer]))
     answer = llama.create_chat_completion([USER], response_format=json_object, **options)
     found.append(sorted(plain(answer)))
     return found
+
+
+def called(rows: list[Any]) -> Any:
+    """The call that an answer makes, and the shape of its first and last row: how many blanks the
+    arguments have depends on the grammar."""
+    arguments = ""
+    for row in rows:
+        choice = row["choices"][0]
+        for call in (choice.get("message") or choice["delta"])["tool_calls"] or ():
+            arguments += call["function"]["arguments"]
+            assert call["id"].startswith("call__0_look_up_cmpl-")
+    return [json.loads(arguments), shape(rows[0]), shape(rows[-1])]
+
+
+def shape(row: Any) -> Any:
+    """Keys, and the kinds of what is there."""
+    if isinstance(row, dict):
+        return {key: shape(one) for key, one in sorted(row.items())}
+    if isinstance(row, list):
+        return [shape(one) for one in row]
+    return type(row).__name__
 
 
 def noting(asked: list[Any]) -> Any:
