@@ -23,6 +23,7 @@ from .errors import (
     PlanError,
     RequestError,
     ServerError,
+    TraceError,
 )
 from .memory import DeviceMemory, MemoryReport, MemoryRow, SequenceMemory, TensorRow
 from .model import Model
@@ -66,5 +67,6 @@ __all__ = [
     "ServerError",
     "StepResult",
     "TensorRow",
+    "TraceError",
     "devices",
 ]
