@@ -110,11 +110,10 @@ def test_skew_and_locality_of_a_synthetic_model(synthetic: tuple[Path, Routing])
     """In text that it writes itself, through the engine's own routers."""
     path, routing = synthetic
     sampling = SamplingParams(seed=1, ignore_eos=True, **TEMPERATURE_1)
+    words = ["a", "mule", "the", "red", "on", "so", "it", "by", "an", "old", "big", "new"]
     with Model(path) as model:
-        prompts = [
-            model.tokenize(words) for words in (" a mule", " the", " red", " on", " so", " it")
-        ]
-    trace = recorded(path, prompts, 200, sampling, n_ctx=2048, n_parallel=6)
+        prompts = [model.tokenize(f" {word}") for word in words]
+    trace = recorded(path, prompts, 100, sampling, n_ctx=4096, n_parallel=12)
     layers = layer_statistics(trace)
     assert [layer.repeated for layer in layers] == pytest.approx([routing.locality] * 4, abs=0.1)
     assert np.mean([layer.skew for layer in layers]) == pytest.approx(routing.skew, abs=0.2)
