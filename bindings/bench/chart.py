@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from ..modelfile.cli import size_text
@@ -38,17 +38,22 @@ class Unit:
 
 @dataclass(frozen=True)
 class Chart:
-    """Groups of bars, whose heights are bytes if nobody says otherwise."""
+    """Groups of bars."""
 
     title: str
     subtitle: str
     groups: tuple[str, ...]
     bars: tuple[Bars, ...]
-    unit: Unit = field(default_factory=lambda: BYTES)
+    unit: Unit | None = None
+    """None: bytes."""
 
     def __post_init__(self) -> None:
         assert 0 < len(self.bars) <= len(COLORS)
         assert all(len(bars.values) == len(self.groups) > 0 for bars in self.bars)
+
+    @property
+    def _unit(self) -> Unit:
+        return self.unit or BYTES
 
     @property
     def most(self) -> float:
@@ -56,7 +61,7 @@ class Chart:
 
     def svg(self) -> str:
         """The whole file."""
-        top = self.unit.top(self.most)
+        top = self._unit.top(self.most)
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
             f'width="{WIDTH}" height="{HEIGHT}" role="img" aria-labelledby="title words">',
@@ -67,7 +72,7 @@ class Chart:
             text(LEFT, 26, self.title, "head"),
             text(LEFT, 46, self.subtitle, "note"),
             *self._legend(),
-            *_axis(top, self.unit),
+            *_axis(top, self._unit),
         ]
         for group in range(len(self.groups)):
             parts += self._group(group, top)
@@ -78,7 +83,7 @@ class Chart:
         rows = []
         for i, group in enumerate(self.groups):
             cells = [
-                f"{bars.name} {self.unit.words(value)}"
+                f"{bars.name} {self._unit.words(value)}"
                 for bars in self.bars
                 if (value := bars.values[i]) is not None
             ]
@@ -108,7 +113,7 @@ class Chart:
                 f'<rect class="bar{i}" x="{x:.1f}" y="{y:.1f}" width="{bar - 2:.1f}" '
                 f'height="{HEIGHT - BOTTOM - y:.1f}"/>'
             )
-            parts.append(text(x + bar / 2, y - 5, self.unit.short(value), "middle small"))
+            parts.append(text(x + bar / 2, y - 5, self._unit.short(value), "middle small"))
         return parts
 
 

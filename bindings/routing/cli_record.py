@@ -125,4 +125,4 @@ def record(
 def with_room(config: EngineConfig, given: Given, n_tokens: int) -> EngineConfig:
     """For as many texts of so many tokens as there are at once, if nobody said for how many."""
     n_ctx = config.n_parallel * -(-n_tokens // CTX_STEP) * CTX_STEP
-    return replace(config, n_prefixes=0, **{} if given.get("engine.n_ctx") else {"n_ctx": n_ctx})
+    return replace(config, n_prefixes=0, n_ctx=given.get("engine.n_ctx") or n_ctx)

@@ -70,13 +70,13 @@ def parts(trace: Trace, index: int) -> Counts:
 def square_of_shares(counts: Counts) -> float:
     """Sum of the squares of the experts' shares of all uses, from counts in parts,
     [n_parts, n_expert]; of evenly used ones 1 / n_expert, which is the least."""
-    n_expert = counts.shape[1]
+    n_expert = int(counts.shape[1])
     sizes = counts.sum(axis=1)
-    pairs = float(sizes.sum()) ** 2 - float((sizes.astype(float) ** 2).sum())
+    pairs = float(np.square(sizes.sum(dtype=float)) - np.square(sizes, dtype=float).sum())
     if not pairs:
         return 1 / n_expert
-    products = counts.sum(axis=0).astype(float) ** 2 - (counts.astype(float) ** 2).sum(axis=0)
-    return max(1 / n_expert, float(products.sum()) / pairs)
+    alike = np.square(counts.sum(axis=0), dtype=float).sum()
+    return max(1 / n_expert, float(alike - np.square(counts, dtype=float).sum()) / pairs)
 
 
 def skew_of(square: float, n_expert: int, n_used: int) -> float:
@@ -85,7 +85,7 @@ def skew_of(square: float, n_expert: int, n_used: int) -> float:
     while high - low > 1e-4:
         middle = (low + high) / 2
         shares = use_shares(n_expert, n_used, middle) / n_used
-        if float((shares**2).sum()) < square:
+        if np.square(shares).sum() < square:
             low = middle
         else:
             high = middle
