@@ -94,7 +94,10 @@ class TraceReport:
 
     def verdicts(self) -> list[str]:
         """Whether a cache pays, for each size."""
-        return [_verdict(share, self.pays) for share in self.pays.shares]
+        lines = [_verdict(share) for share in self.pays.shares]
+        if "gpu" in self.rates.measured:
+            return lines
+        return ["no GPU was measured here; with the rates assumed:", *lines]
 
     def _head(self) -> str:
         trace = self.trace
@@ -139,7 +142,7 @@ class TraceReport:
                 f"{percent:.3g} % of the experts",
                 size_text(share.n_bytes),
                 *(f"{rate:.1f}" for rate in (share.static, share.cached, share.cached_mapped)),
-                f"{share.needed:.0%} hits" if share.needed <= 1 else "-",
+                _needed(share.needed),
             )
         table.caption = (
             f"tokens/s of one client by bandwidth alone; {self.pays.all_on_cpu:.1f} with all "
@@ -187,7 +190,12 @@ def _cells(layer: LayerStatistics) -> list[str]:
     ]
 
 
-def _verdict(share: SharePays, found: Pays) -> str:
+def _needed(hits: float) -> str:
+    """A hit rate that may be beyond what there is."""
+    return "-" if hits > 1 else "any hits" if hits <= 0 else f"{hits:.0%} hits"
+
+
+def _verdict(share: SharePays) -> str:
     best = max(share.cached, share.cached_mapped)
     size = f"{100 * share.share:.3g} % ({size_text(share.n_bytes)})"
     against = f"{best:.1f} tokens/s with a cache, {share.static:.1f} with whole layers"

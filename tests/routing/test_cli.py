@@ -95,6 +95,7 @@ def test_the_table(shown: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = [line.split()[0] for line in out.splitlines() if " lru " in line]
     assert sizes == ["2.5", "25", "50"]
     assert out.count("does not pay") + out.count("a cache pays") == 3
+    assert "no GPU was measured here; with the rates assumed:" in out
     assert "gpu 400 GB/s (assumed)" in out
     assert "`pannier bench machine` measures them" in out
 
