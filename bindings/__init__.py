@@ -26,6 +26,7 @@ from .errors import (
     PlanError,
     RequestError,
     ServerError,
+    TraceError,
 )
 from .memory import DeviceMemory, MemoryReport, MemoryRow, SequenceMemory, TensorRow
 from .model import Model
@@ -130,5 +131,6 @@ __all__ = [
     "StepResult",
     "StoppingCriteriaList",
     "TensorRow",
+    "TraceError",
     "devices",
 ]

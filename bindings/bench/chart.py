@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -25,17 +26,34 @@ class Bars:
 
 
 @dataclass(frozen=True)
+class Unit:
+    """What heights are of."""
+
+    top: Callable[[float], float]
+    """Where the axis ends, for the largest value."""
+    words: Callable[[float], str]
+    short: Callable[[float], str]
+    """For a label."""
+
+
+@dataclass(frozen=True)
 class Chart:
-    """Groups of bars whose heights are bytes."""
+    """Groups of bars."""
 
     title: str
     subtitle: str
     groups: tuple[str, ...]
     bars: tuple[Bars, ...]
+    unit: Unit | None = None
+    """None: bytes."""
 
     def __post_init__(self) -> None:
         assert 0 < len(self.bars) <= len(COLORS)
         assert all(len(bars.values) == len(self.groups) > 0 for bars in self.bars)
+
+    @property
+    def _unit(self) -> Unit:
+        return self.unit or BYTES
 
     @property
     def most(self) -> float:
@@ -43,7 +61,7 @@ class Chart:
 
     def svg(self) -> str:
         """The whole file."""
-        top = axis_top(self.most)
+        top = self._unit.top(self.most)
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
             f'width="{WIDTH}" height="{HEIGHT}" role="img" aria-labelledby="title words">',
@@ -54,7 +72,7 @@ class Chart:
             text(LEFT, 26, self.title, "head"),
             text(LEFT, 46, self.subtitle, "note"),
             *self._legend(),
-            *_axis(top),
+            *_axis(top, self._unit),
         ]
         for group in range(len(self.groups)):
             parts += self._group(group, top)
@@ -65,7 +83,7 @@ class Chart:
         rows = []
         for i, group in enumerate(self.groups):
             cells = [
-                f"{bars.name} {size_text(round(value))}"
+                f"{bars.name} {self._unit.words(value)}"
                 for bars in self.bars
                 if (value := bars.values[i]) is not None
             ]
@@ -95,7 +113,7 @@ class Chart:
                 f'<rect class="bar{i}" x="{x:.1f}" y="{y:.1f}" width="{bar - 2:.1f}" '
                 f'height="{HEIGHT - BOTTOM - y:.1f}"/>'
             )
-            parts.append(text(x + bar / 2, y - 5, short_size(value), "middle small"))
+            parts.append(text(x + bar / 2, y - 5, self._unit.short(value), "middle small"))
         return parts
 
 
@@ -137,7 +155,12 @@ def text(x: float, y: float, words: str, kind: str = "") -> str:
     return f'<text{named} x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>'
 
 
-def _axis(top: float) -> list[str]:
+def percent(value: float) -> str:
+    """Of a share."""
+    return f"{value:.0%}"
+
+
+def _axis(top: float, unit: Unit) -> list[str]:
     parts = []
     for i in range(N_LINES + 1):
         value = top * i / N_LINES
@@ -145,5 +168,9 @@ def _axis(top: float) -> list[str]:
         parts.append(
             f'<line class="line" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
-        parts.append(text(LEFT - 8, y + 4, short_size(value), "end small"))
+        parts.append(text(LEFT - 8, y + 4, unit.short(value), "end small"))
     return parts
+
+
+BYTES = Unit(axis_top, lambda value: size_text(round(value)), short_size)
+PERCENT = Unit(lambda most: 1.0, percent, percent)

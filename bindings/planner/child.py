@@ -29,6 +29,8 @@ class Question:
     """Bytes of the first devices; none: what is free on all."""
     prefer: Prefer = "speed"
     show_tensors: bool = False
+    trace: str = ""
+    """File of a trace of the model's routers; empty: none."""
 
 
 def question_of(
@@ -43,7 +45,14 @@ def question_of(
         if not given.get("start.vram"):
             fixed |= {"cache_type_k", "cache_type_v"}  # asked about experts, and no more
     prefer: Prefer = given.get("start.prefer", "speed")
-    return Question(config, frozenset(fixed), given.get("start.vram", ()), prefer, show_tensors)
+    return Question(
+        config,
+        frozenset(fixed),
+        given.get("start.vram", ()),
+        prefer,
+        show_tensors,
+        given.get("start.trace", ""),
+    )
 
 
 def ask(question: Question) -> Plan:
@@ -82,12 +91,16 @@ def in_child(work: Callable[[Q], A], question: Q) -> A:
 def answer(question: Question) -> Plan:
     """The plan, made in this process."""
     from .. import _ffi
+    from ..device import devices
     from ..engine.store import open_engine
     from ..modelfile import open_model_file
     from .engine_costs import EngineCosts
     from .facts import ModelFacts
+    from .machine import measured
     from .search import make_plan
+    from .speed import HITS
     from .survey import budgets_of
+    from .traced import traced_hits
     from .wish import Wish
 
     if question.config.embeddings or question.config.adapters:
@@ -99,17 +112,19 @@ def answer(question: Question) -> Plan:
     budgets = budgets_of(question.config, question.vram)
     config = replace(question.config, devices=_named(question, budgets))
     facts = ModelFacts.of(open_model_file(config.model, config.kv_overrides))
+    hits = traced_hits(question.trace, facts) if question.trace else HITS
     costs = EngineCosts()
     try:
         wish = Wish(config, question.fixed, budgets, question.prefer)
         if not wish.places:
             wish = replace(wish, config=replace(config, tensor_split=costs.split(config)))
-        plan = make_plan(wish, facts, costs)
+        plan = make_plan(wish, facts, costs, measured(devices()), hits)
         problems = costs.placement(plan.config).problems
         rows = plan.cost.rows
         return replace(
             plan,
             misplaced=tuple(map(str, problems)),
+            trace=Path(question.trace).name,
             notes=costs.notes(plan.config),
             tensors=costs.listing(plan.config, rows) if question.show_tensors else None,
         )

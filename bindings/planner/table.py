@@ -30,7 +30,7 @@ def as_table(plan: Plan) -> RenderableType:
         parts.append(_list("Misplaced, so it starts with --no-strict only:", plan.misplaced))
     if plan.choices:
         parts.append(_choices(plan.choices))
-    parts.append(Text(f"about {1 / plan.seconds:.0f} tokens/s for one client, by bandwidth alone"))
+    parts.append(_speed(plan))
     parts.append(Text("pannier serve " + shlex.join(plan.arguments), style="bold"))
     return Group(*parts)
 
@@ -87,6 +87,16 @@ def _client(plan: Plan) -> Text:
     total = client["total_bytes"]
     text = f"Each additional client: {', '.join(parts)}"
     return Text(text + (f"; {size_text(total)} in all" if total is not None else ""))
+
+
+def _speed(plan: Plan) -> Text:
+    names = ", ".join(name.removesuffix("_s").replace("_", " ") for name in plan.assumed)
+    rates = f"assumed ({names}): `pannier bench machine` measures them" if names else "measured"
+    hits = f"; hits of the cache by {plan.trace}" if plan.trace else "; hits of the cache assumed"
+    return Text(
+        f"about {1 / plan.seconds:.0f} tokens/s for one client, by bandwidth alone; rates {rates}"
+        + (hits if plan.config.moe_cache_mib else "")
+    )
 
 
 def _choices(choices: Sequence[Choice]) -> Table:
