@@ -24,6 +24,7 @@ from .memory import TensorRow
 from .modelfile import open_model_file
 from .modelfile.adapter import open_adapter_file
 from .modelfile.overrides import Row
+from .moe_room import check_cache
 from .native_rows import tensor_rows
 from .op_placement import Asked, PlacementReport
 from .owner import Owner
@@ -110,6 +111,7 @@ class Model(Owner):
         self._file = open_model_file(path, kv_overrides)
         rows = [*tensor_overrides, *expert_rows(self._file, experts, n_cpu_moe, devices)]
         self.n_overrides = len(tensor_overrides)
+        self.devices = tuple(devices)
         params, self._keep_alive = _native_params(rows, devices, load_mode)
         params.n_gpu_layers = n_gpu_layers
         params.lazy_mode = _choice(LAZY_MODES, "lazy_mode", lazy_mode)
@@ -187,12 +189,14 @@ class Model(Owner):
         where llama.cpp cannot create the context, and ArgumentError for a value outside its range.
         """
         params, _keep_alive = native_context_params(**options)
+        check_cache(self, params.moe_cache_bytes)
         return plan_context(self.handle, params)
 
     def placement(self, n_clients: int = 0, **options: Any) -> PlacementReport:
         """Where the ops of such a context's graphs would run: `Context.placement` before anything
         is allocated. Raises as `plan`."""
         params, _keep_alive = native_context_params(**options)
+        check_cache(self, params.moe_cache_bytes)
         asked = Asked(params.type_k.decode(), params.type_v.decode(), self.n_overrides)
         text = self._lib.text(
             self._lib.context_plan_placement,

@@ -36,7 +36,7 @@ FLAGS: dict[str, tuple[str, Write]] = {
     "experts": ("--experts", str),
     "n_cpu_moe": ("-ncmoe", str),
     "tensor_overrides": ("-ot", _pairs),
-    "moe_cache_mib": ("--moe-cache-mib", str),
+    "moe_cache_mib": ("--moe-cache", lambda mib: f"{mib}M" if mib else "0"),
     "lazy_mode": ("-lzm", str),
     "split_mode": ("-sm", str),
     "main_gpu": ("-mg", str),

@@ -30,7 +30,7 @@ SCAN = "SSM_SCAN of layers 0-2 would run on CPU instead of Vulkan0"
 def server(engine: Engine, *arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`pannier serve` on a device, until it serves or ends, and what it said so far."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "pannier", "serve", *map(str, (*arguments, *SMALL))],
+        [sys.executable, "-m", "pannier", "serve", *map(str, (*SMALL, *arguments))],
         env=engine_environment(engine) | {"GGML_VK_VISIBLE_DEVICES": "0"},
         stderr=subprocess.PIPE,
         text=True,
