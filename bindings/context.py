@@ -95,6 +95,7 @@ class Context(Owner):
         self._lib.check(self._lib.context_get_info(handle, _ffi.byref(info)))
         self._info = info
         self._buffers = StepBuffers(info.n_batch, min(info.n_outputs_max, info.n_batch))
+        self._has_moe_cache = bool(params.moe_cache_bytes)
         self._asked = Asked(params.type_k.decode(), params.type_v.decode(), model.n_overrides)
         self._strict = strict
         self._adapters: dict[int, float] = {}
@@ -353,6 +354,8 @@ class Context(Owner):
 
         Raises ArgumentError with an unpatched engine.
         """
+        if not self._has_moe_cache:
+            return None
         with self._lock:
             return moe_cache(self.handle)
 
