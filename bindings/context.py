@@ -20,6 +20,7 @@ from .errors import ArgumentError, ClosedError, PlacementError
 from .ledger import CellBook, device_ledger, weights_by_role
 from .memory import MemoryReport, SequenceMemory
 from .moe_cache import MoeCache, moe_cache
+from .moe_room import check_cache
 from .native_rows import as_memory_row, cell_groups, memory_rows
 from .op_placement import Asked, PlacementReport
 from .owner import Owner
@@ -78,6 +79,7 @@ class Context(Owner):
 
     def __init__(self, model: Model, *, strict: bool = False, **options: Any) -> None:
         params, keep_alive = native_context_params(**options)
+        check_cache(model, params.moe_cache_bytes)
         self.model = model
         self._lib = _ffi.library()
         self._lock = threading.RLock()
@@ -93,6 +95,7 @@ class Context(Owner):
         self._lib.check(self._lib.context_get_info(handle, _ffi.byref(info)))
         self._info = info
         self._buffers = StepBuffers(info.n_batch, min(info.n_outputs_max, info.n_batch))
+        self._has_moe_cache = bool(params.moe_cache_bytes)
         self._asked = Asked(params.type_k.decode(), params.type_v.decode(), model.n_overrides)
         self._strict = strict
         self._adapters: dict[int, float] = {}
@@ -351,6 +354,8 @@ class Context(Owner):
 
         Raises ArgumentError with an unpatched engine.
         """
+        if not self._has_moe_cache:
+            return None
         with self._lock:
             return moe_cache(self.handle)
 

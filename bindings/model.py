@@ -29,6 +29,7 @@ from .model_params import LAZY_MODES, LOAD_MODES, SPLIT_MODES, ModelParams, choi
 from .modelfile import open_model_file
 from .modelfile.adapter import open_adapter_file
 from .modelfile.overrides import Row
+from .moe_room import check_cache
 from .native_rows import tensor_rows
 from .op_placement import Asked, PlacementReport
 from .override_rows import OverrideRow, check_rows, named_rows, native_rows
@@ -135,6 +136,7 @@ class Model(Owner):
         self.placement_notes = () if vocab_only else check_rows(rows, names)
         """Where two rows of the caller's disagree, in words."""
         self.n_overrides = len(tensor_overrides)
+        self.devices = tuple(devices)
         self._params = ModelParams(devices, load_mode)
         params = self._params.native
         params.n_gpu_layers = n_gpu_layers
@@ -274,12 +276,14 @@ class Model(Owner):
         where llama.cpp cannot create the context, and ArgumentError for a value outside its range.
         """
         params, _keep_alive = native_context_params(**options)
+        check_cache(self, params.moe_cache_bytes)
         return plan_context(self.handle, params)
 
     def placement(self, n_clients: int = 0, **options: Any) -> PlacementReport:
         """Where the ops of such a context's graphs would run: `Context.placement` before anything
         is allocated. Raises as `plan`."""
         params, _keep_alive = native_context_params(**options)
+        check_cache(self, params.moe_cache_bytes)
         asked = Asked(params.type_k.decode(), params.type_v.decode(), self.n_overrides)
         text = self._lib.text(
             self._lib.context_plan_placement,

@@ -6,7 +6,7 @@ experts used last. Layers of equal layout on one device share their slots.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from . import _ffi
 
@@ -50,16 +50,11 @@ class MoeCounts:
         return self.hits / used if used else None
 
     def __add__(self, other: MoeCounts) -> MoeCounts:
-        return MoeCounts(
-            ubatches=self.ubatches + other.ubatches,
-            hits=self.hits + other.hits,
-            misses=self.misses + other.misses,
-            uploaded_bytes=self.uploaded_bytes + other.uploaded_bytes,
-            copied=self.copied + other.copied,
-            copied_bytes=self.copied_bytes + other.copied_bytes,
-            wait_seconds=self.wait_seconds + other.wait_seconds,
-            upload_seconds=self.upload_seconds + other.upload_seconds,
-        )
+        return MoeCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, earlier: MoeCounts) -> MoeCounts:
+        """What happened since."""
+        return MoeCounts(*(a - b for a, b in zip(astuple(self), astuple(earlier), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -92,12 +87,9 @@ class MoeCache:
         return sum((layer.counts for layer in self.layers), MoeCounts())
 
     @property
-    def groups(self) -> dict[int, tuple[MoeLayer, ...]]:
-        """Layers by group."""
-        groups: dict[int, tuple[MoeLayer, ...]] = {}
-        for layer in self.layers:
-            groups[layer.group] = (*groups.get(layer.group, ()), layer)
-        return groups
+    def n_slots(self) -> int:
+        """Experts that it holds, over all groups."""
+        return sum({layer.group: layer.n_slots for layer in self.layers}.values())
 
 
 def moe_cache(context: _ffi.Handle) -> MoeCache | None:

@@ -19,6 +19,7 @@ from ..model import Model, Progress
 from .config import EngineConfig
 from .embedding_loop import EmbeddingLoop
 from .embedding_scheduler import BatchLimits, EmbeddingScheduler
+from .expert_cache import cache_problems
 from .limits import Limits, Policy
 from .loading import check_adapters, load_model, make_context, make_embedding_context
 from .loop import EngineLoop
@@ -176,7 +177,8 @@ def notice(context: Context, config: EngineConfig) -> str:
     model = context.model
     problems = () if config.strict else context.placement(n_decoding(context, config)).problems
     rows = (*model.placement_notes, *model.host_memory.problems)
-    lines = [*rows, *map(str, problems), speculation_notice(context, config)]
+    unused = () if config.strict else cache_problems(context, config)
+    lines = [*rows, *map(str, problems), *unused, speculation_notice(context, config)]
     return "\n".join(filter(None, lines))
 
 

@@ -14,10 +14,12 @@ from ..errors import ContextError, PlacementError
 from ..model import Model, Progress
 from ..modelfile import open_model_file
 from ..modelfile.costs import client_costs
+from ..moe_room import check_cache
 from ..op_placement import PlacementReport
 from ..planner.facts import ModelFacts
 from ..rope import Rope
 from .config import EngineConfig
+from .expert_cache import check_expert_cache
 
 MAX_SEQUENCES = 256
 N_EMBEDDED = 32
@@ -27,12 +29,16 @@ N_FREE = 16
 
 
 def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
-    """The configuration's model, placed as it says. Raises `ModelError`, and `PlacementError`:
-    for devices before any weight is read, for system memory after."""
+    """The configuration's model, placed as it says. Raises `ModelError`; before any weight is read
+    `PlacementError` and, for a cache of experts that cannot be, `ContextError`; and where weights
+    are not in the system memory that was asked for `PlacementError` after."""
     if config.numa:
         set_numa(config.numa)
     if config.strict:
         planned_placement(config).check()
+    elif config.moe_cache_mib:
+        with Model(no_alloc=True, **model_options(config)) as planned:
+            check_cache(planned, config.moe_cache_mib * 2**20)
     model = Model(**model_options(config), check_tensors=config.check_tensors, progress=progress)
     if config.strict:
         check_host_memory(model)
@@ -54,6 +60,7 @@ def make_context(model: Model, config: EngineConfig) -> Context:
     options = context_options(config, model.n_ctx_train)
     context = model.context(strict=config.strict, **options)
     check_limits(context, config)
+    check_expert_cache(context, config)
     if config.warmup:
         warm_up(context)
     return context

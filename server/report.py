@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..context import Context
 from ..ledger import HOST
 from ..memory import DeviceMemory, MemoryReport, SequenceMemory
+from ..moe_cache import MoeCounts, MoeLayer
 from .activity import activity, progress
 from .embedding_scheduler import Embedding, EmbeddingScheduler
 from .running import Running
@@ -123,12 +124,50 @@ def engine_row(context: Context, report: MemoryReport, n_steps: int) -> dict[str
     """What is of the engine as a whole."""
     return {
         "host_memory": context.model.host_memory.as_dict(),
+        "experts": experts_row(context),
         "graphs": {"n_steps": n_steps, "n_reused": context.graphs_reused},
         "n_sequences": context.n_parallel,
         "recurrent_seq_bytes": context.recurrent_seq_bytes,
         "total_bytes": report.total_bytes,
         "allocated_bytes": report.allocated_bytes,
         "allocated": dict(report.allocated),
+    }
+
+
+def experts_row(context: Context) -> dict[str, Any] | None:
+    """What the cache of experts did since the engine started; None where there is none."""
+    cache = context.moe_cache()
+    if cache is None:
+        return None
+    return {
+        "n_slots": cache.n_slots,
+        **cache_counts(cache.total),
+        "layers": [expert_layer_row(layer) for layer in cache.layers],
+    }
+
+
+def expert_layer_row(layer: MoeLayer) -> dict[str, Any]:
+    """One layer of it."""
+    return {
+        "layer": layer.layer,
+        "device": layer.device,
+        "group": layer.group,
+        "n_slots": layer.n_slots,
+        "expert_bytes": layer.expert_bytes,
+        **cache_counts(layer.counts),
+    }
+
+
+def cache_counts(counts: MoeCounts) -> dict[str, Any]:
+    """Its counters."""
+    return {
+        "n_hits": counts.hits,
+        "n_misses": counts.misses,
+        "uploaded_bytes": counts.uploaded_bytes,
+        "n_copied": counts.copied,
+        "copied_bytes": counts.copied_bytes,
+        "wait_s": round(counts.wait_seconds, 6),
+        "upload_s": round(counts.upload_seconds, 6),
     }
 
 

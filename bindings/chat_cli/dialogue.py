@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterable
 
 from ..errors import CacheFull, PannierError
+from ..modelfile.cli import size_text
 from .commands import Again, Leave, is_command, run_command
 from .pump import run_reply
 from .session import ReplyEnd, Session, context_full
@@ -70,6 +71,11 @@ def summary(end: ReplyEnd) -> str:
     parts.append(f"context {end.n_used}" + (f" of {end.n_ctx}" if end.n_ctx else ""))
     if end.memory_bytes:
         parts.append(f"{end.memory_bytes / 2**20:.1f} MiB")
+    if end.experts is not None and end.experts.hit_rate is not None:
+        parts.append(
+            f"experts {end.experts.hit_rate:.0%} in the cache, "
+            f"{size_text(end.experts.uploaded_bytes)} uploaded in {end.experts.seconds:.2f} s"
+        )
     if end.finish in CUT:
         parts.insert(0, CUT[end.finish])
     return ", ".join(parts)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..chat import ChatPrompt
 from ..context import Context
 from ..errors import CacheFull, DecodeError
+from ..moe_cache import MoeCache, MoeCounts
 from ..sampling import SamplingParams
 from ..text import Pieces, TextStream
 from .prefix import PrefixCache
@@ -47,6 +48,7 @@ class LocalSpeaker:
 
     def _run(self, chat: ChatPrompt) -> Reply:
         self._stopping = False
+        before = self.context.moe_cache()
         growing = self._begin(chat)
         for token in self._tokens(growing):
             text = growing.push(token)
@@ -57,7 +59,11 @@ class LocalSpeaker:
         tail = growing.flush()
         if tail:
             yield tail
-        return growing.end(self.cache.n_ctx)
+        return growing.end(self.cache.n_ctx, self._experts_since(before))
+
+    def _experts_since(self, before: MoeCache | None) -> MoeCounts | None:
+        now = self.context.moe_cache()
+        return now.total - before.total if now and before else None
 
     def stop(self) -> None:
         """End the reply after its next token. Before it has begun this does nothing."""
@@ -132,7 +138,7 @@ class Growing:
         """The text that was held back."""
         return self._show(self.stream.flush())
 
-    def end(self, n_ctx: int) -> ReplyEnd:
+    def end(self, n_ctx: int, experts: MoeCounts | None) -> ReplyEnd:
         """The whole of it."""
         seconds = self._last_s - self._first_s
         return ReplyEnd(
@@ -143,6 +149,7 @@ class Growing:
             n_tokens=self.n_tokens,
             n_ctx=n_ctx,
             tokens_per_s=(self.n_tokens - 1) / seconds if seconds > 0 else None,
+            experts=experts,
         )
 
     def _show(self, text: str) -> str:

@@ -12,12 +12,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ArgumentError, RequestError, ServerError
+from ..moe_cache import MoeCounts
 from .session import Finish, Message, Reply, ReplyEnd
 
 CONNECT_S = 10.0
 ASK_S = 5.0
 """For what is nice to know."""
 Json = dict[str, Any]
+EXPERT_COUNTS = {
+    "hits": "n_hits",
+    "misses": "n_misses",
+    "uploaded_bytes": "uploaded_bytes",
+    "wait_seconds": "wait_s",
+    "upload_seconds": "upload_s",
+}
+"""`MoeCounts` by the fields of `/memory`."""
 
 
 def is_url(text: str | None) -> bool:
@@ -121,6 +130,7 @@ class RemoteSpeaker:
 
     def _run(self, path: str, body: Json) -> Reply:
         self._stopping = False
+        before = self._experts()
         connection = self._server.connect()
         self._socket = connection.sock
         heard = Heard()
@@ -145,9 +155,21 @@ class RemoteSpeaker:
             heard.finish = "interrupted"
         elif not heard.finish:
             raise ServerError(f"{self._server.url} broke off: the stream has no end")
-        return self._end(heard)
+        return self._end(heard, self._experts_since(before))
 
-    def _end(self, heard: Heard) -> ReplyEnd:
+    def _experts(self) -> MoeCounts | None:
+        """What a pannier server's cache of experts has done so far, for all its clients."""
+        if not self._memory.get("experts"):
+            return None
+        counts = self._server.get("/memory").get("experts") or {}
+        fields = {name: counts.get(key, 0) for name, key in EXPERT_COUNTS.items()}
+        return MoeCounts(**fields)
+
+    def _experts_since(self, before: MoeCounts | None) -> MoeCounts | None:
+        now = self._experts() if before else None
+        return now - before if now and before and now.hits >= before.hits else None
+
+    def _end(self, heard: Heard, experts: MoeCounts | None) -> ReplyEnd:
         n_prompt = int(heard.usage.get("prompt_tokens") or heard.timings.get("prompt_n") or 0)
         n_tokens = int(heard.usage.get("completion_tokens", heard.n_chunks))
         return ReplyEnd(
@@ -159,6 +181,7 @@ class RemoteSpeaker:
             n_ctx=self.n_ctx,
             tokens_per_s=heard.rate(n_tokens),
             memory_bytes=heard.memory_bytes or self._bytes_of(n_prompt + n_tokens),
+            experts=experts,
         )
 
     def _bytes_of(self, n_tokens: int) -> int:

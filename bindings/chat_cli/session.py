@@ -6,6 +6,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from ..moe_cache import MoeCounts
+
 Message = dict[str, str]
 """`role` and `content`, as chat templates and OpenAI's API have them."""
 
@@ -31,6 +33,8 @@ class ReplyEnd:
     """From the first token on; None for replies too short to tell."""
     memory_bytes: int = 0
     """What the conversation holds on the server; 0: it does not say."""
+    experts: MoeCounts | None = None
+    """What the cache of experts did meanwhile; None where there is none."""
 
     @property
     def n_used(self) -> int:

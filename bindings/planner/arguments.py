@@ -41,7 +41,7 @@ FLAGS: dict[str, tuple[str, Write]] = {
     "experts": ("--experts", str),
     "n_cpu_moe": ("-ncmoe", str),
     "tensor_overrides": ("-ot", _pairs),
-    "moe_cache_mib": ("--moe-cache-mib", str),
+    "moe_cache_mib": ("--moe-cache", lambda mib: f"{mib}M" if mib else "0"),
     "lazy_mode": ("-lzm", str),
     "host_memory": ("--host-memory", str),
     "pin_budget": ("--pin-budget", _size),

@@ -7,6 +7,8 @@ from typing import Literal
 
 from ..errors import ArgumentError, ContextError
 from ..layer_split import split_layers
+from ..moe_cache import MAX_BATCH
+from ..moe_room import least_cache_bytes
 from ..server.config import EngineConfig
 from .arrangement import Arrangement
 from .budget import HOST
@@ -114,8 +116,12 @@ class Placer:
             return None
         if any(budget.type != "gpu" for budget in self.wish.devices):
             return None
-        expert = max(one.expert_bytes for one in facts.layers) // facts.n_expert
-        least = expert * min(facts.n_expert, config.n_parallel * facts.n_expert_used)
+        n_tokens = config.n_parallel * (1 + config.n_draft)
+        if n_tokens > MAX_BATCH:
+            return None
+        layouts = [(facts.layers[i].expert_bytes // facts.n_expert,) for i in facts.moe_layers]
+        n_slots = min(facts.n_expert, n_tokens * facts.n_expert_used)
+        least = least_cache_bytes(layouts, n_slots)
         cache = self._room(base.cost)
         for _ in range(ROUNDS):
             if cache < least:

@@ -38,10 +38,10 @@ async def metrics(request: Request) -> Response:
     """Counters and gauges in Prometheus' text format (with `--metrics`).
 
     llama-server's under its names, which begin with `llamacpp:`, and pannier's own, which begin
-    with `pannier_`: memory by device and owner, by holder and by slot, what is kept of prefixes and
-    why prompts were computed again, the queue, requests by client (a digest of the API key),
-    engines that were replaced. Rates are those since somebody asked last. Counters of the engine
-    begin again when it does.
+    with `pannier_`: memory by device and owner, by holder and by slot, what the cache of experts
+    did, what is kept of prefixes and why prompts were computed again, the queue, requests by client
+    (a digest of the API key), engines that were replaced. Rates are those since somebody asked
+    last. Counters of the engine begin again when it does.
     """
     server = serving(request)
     if not server.settings.metrics_endpoint:
@@ -83,6 +83,7 @@ GAUGES = (
 
 def _own(report: dict[str, Any], server: Serving) -> Iterator[Metric]:
     yield from _memory(report)
+    yield from _experts(report["experts"])
     yield from _prefixes(report)
     yield from _requests(report["counters"])
     graphs = report["graphs"]
@@ -156,6 +157,35 @@ def _caches(report: dict[str, Any]) -> Iterator[Metric]:
         "pannier_kv_cells_reserved", "Cells that running requests have or may take",
         kv["n_cells_reserved"],
     )  # fmt: skip
+
+
+EXPERT_COUNTERS = (
+    ("hits", "n_hits", "Chosen experts that were in the cache, by layer"),
+    ("misses", "n_misses", "Chosen experts that were uploaded, by layer"),
+    ("uploaded_bytes", "uploaded_bytes", "Bytes of these, by layer"),
+    ("copied", "n_copied", "Experts that large passes read from the cache, by layer"),
+    ("copied_bytes", "copied_bytes", "Bytes of these, by layer"),
+    ("wait_seconds", "wait_s", "Seconds until the chosen experts were known, by layer"),
+    ("upload_seconds", "upload_s", "Seconds until the missing ones were on their way, by layer"),
+)
+
+
+def _experts(cache: dict[str, Any] | None) -> Iterator[Metric]:
+    if cache is None:
+        return
+    for name, key, words in EXPERT_COUNTERS:
+        samples = tuple(
+            ({"device": row["device"], "layer": str(row["layer"])}, row[key])
+            for row in cache["layers"]
+        )
+        yield Metric(f"pannier_expert_cache_{name}_total", "counter", words, samples)
+    slots = {(row["device"], row["group"]): row["n_slots"] for row in cache["layers"]}
+    yield Metric(
+        "pannier_expert_cache_slots",
+        "gauge",
+        "Experts that layers of one layout hold in the cache",
+        tuple(({"device": d, "group": str(group)}, n) for (d, group), n in slots.items()),
+    )
 
 
 def _prefixes(report: dict[str, Any]) -> Iterator[Metric]:

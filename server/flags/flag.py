@@ -35,6 +35,8 @@ class Flag:
     """And its opposite."""
     many: bool = False
     """Values are tuples that add up when the flag is given again."""
+    agrees: bool = False
+    """Several flags set the same, and have to say the same."""
     usual: bool = False
     """One of those that `--help` shows."""
     refused: str = ""

@@ -25,9 +25,12 @@ Given = dict[str, Any]
 
 
 def add(given: Given, flag: Flag, value: Any) -> None:
-    """One more value; of two for the same thing the later one counts."""
+    """One more value; of two for the same thing the later one counts. Raises
+    `argparse.ArgumentTypeError` where they have to agree and do not."""
     if flag.refused or not flag.sets:
         return
+    if flag.agrees and given.get(flag.sets, value) != value:
+        raise argparse.ArgumentTypeError("another flag has set this to something else: give one")
     if flag.many and isinstance(given.get(flag.sets), tuple):
         value = given[flag.sets] + value
     given[flag.sets] = value

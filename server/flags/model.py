@@ -15,6 +15,7 @@ from .values import (
     one_of,
     overrides,
     size,
+    size_mib,
     tensor_split,
 )
 
@@ -95,7 +96,10 @@ PLACEMENT: tuple[Flag, ...] = (
           env="LLAMA_ARG_N_CPU_FFN"),
     value("--moe-cache-mib", "engine.moe_cache_mib", "N", at_least(0),
           "MiB on the devices that cache experts kept in CPU memory; 0: none",
-          env="LLAMA_ARG_MOE_CACHE_MIB", usual=True),
+          env="LLAMA_ARG_MOE_CACHE_MIB", agrees=True),
+    value("--moe-cache", "engine.moe_cache_mib", "SIZE", size_mib,
+          "memory on the devices that caches experts kept in CPU memory, as 2G or 900M; 0: none",
+          agrees=True, usual=True),
     switch("-kvo --kv-offload", "engine.offload_kqv", "keep the KV cache on the devices",
            off="-nkvo --no-kv-offload", env="LLAMA_ARG_KV_OFFLOAD"),
     switch("--op-offload", "engine.op_offload", "compute long batches on a device even where the "

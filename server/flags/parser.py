@@ -41,13 +41,12 @@ class Take(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        try:
-            value = self._value(values, option_string)
-        except argparse.ArgumentTypeError as error:
-            raise argparse.ArgumentError(self, str(error)) from error
         if not hasattr(namespace, GIVEN):
             setattr(namespace, GIVEN, {})
-        add(getattr(namespace, GIVEN), self.flag, value)
+        try:
+            add(getattr(namespace, GIVEN), self.flag, self._value(values, option_string))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from error
 
     def _value(self, values: Any, option_string: str | None) -> Any:
         if self.flag.metavar:

@@ -241,6 +241,14 @@ def size(text: str) -> int:
     return int(float(match[1]) * 1024 ** ("KMGT".index(match[2].upper()) + 1))
 
 
+def size_mib(text: str) -> int:
+    """One size, or 0, in whole MiB."""
+    mib = size(text) >> 20 if text != "0" else 0
+    if not mib and text != "0":
+        raise argparse.ArgumentTypeError(f"{text!r} is less than 1M")
+    return mib
+
+
 def tensor_split(text: str) -> tuple[float, ...]:
     """Proportions between commas or slashes, as 3,1."""
     shares = tuple(number(0)(part) for part in re.split("[,/]+", text))

@@ -1,4 +1,4 @@
-// Totals and speeds, what is kept of prompts and why they were computed again, the expert cache.
+// Totals and speeds, what is kept of prompts and why they were computed again.
 
 import { byId, element, keyed, setAttribute, setText } from "./dom.js";
 import { bytes, count, duration, percent, plural, rate } from "./format.js";
@@ -72,12 +72,12 @@ export class Activity {
   }
 }
 
-function makeTile(tile) {
+export function makeTile(tile) {
   const figure = element("dd", {}, element("span", { class: "value" }), " ", element("span", { class: "of" }));
   return element("div", {}, element("dt", {}, tile.name), figure, element("dd", { class: "more" }));
 }
 
-function updateTile(node, tile) {
+export function updateTile(node, tile) {
   const [, figure, more] = node.children;
   setText(figure.firstElementChild, tile.value);
   setText(figure.lastElementChild, tile.of);
@@ -112,25 +112,6 @@ function updateReasons(reasons, nStarted) {
 function makeReason([reason]) {
   const help = element("span", { class: "fine" }, REASONS[reason] || "");
   return element("div", {}, element("dt", {}, reason, help), element("dd"));
-}
-
-// ---------------------------------------------------------------- experts
-
-export function updateExperts(experts) {
-  byId("experts").hidden = !experts;
-  if (!experts) return;
-  const facts = Object.entries(experts).filter(([, value]) => Number.isFinite(value));
-  updateFacts(byId("expert-facts"), [...hits(experts), ...facts.map(named)]);
-}
-
-function hits({ n_hits, n_misses }) {
-  if (!Number.isFinite(n_hits) || !Number.isFinite(n_misses)) return [];
-  return [["hit rate", percent(n_hits, n_hits + n_misses)]];
-}
-
-function named([field, value]) {
-  const name = field.replace(/^n_/, "").replace(/_bytes$/, "").replaceAll("_", " ");
-  return [name, field.endsWith("_bytes") ? bytes(value) : count(value)];
 }
 
 function updateFacts(list, rows) {

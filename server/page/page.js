@@ -1,9 +1,10 @@
 // The page: reports come in, figures change; what is wrong is said in one place.
 
-import { Activity, updateExperts, updatePrefixes } from "./activity.js";
+import { Activity, updatePrefixes } from "./activity.js";
 import { ask, key } from "./api.js";
 import { Chat } from "./chat.js";
 import { byId, setAttribute, setText } from "./dom.js";
+import { Experts } from "./experts.js";
 import { sentence } from "./format.js";
 import { updateCaches, updateDevices } from "./memory.js";
 import { Slots } from "./slots.js";
@@ -25,6 +26,7 @@ let uptime = 0;
 let props = null;
 
 const activity = new Activity();
+const experts = new Experts();
 const slots = new Slots();
 const watch = new Watch(onReport, onState);
 new Chat(announce, askForKey);
@@ -47,7 +49,7 @@ async function onReport(report) {
   updateCaches(report);
   slots.update(report.clients, generates ? nSlots : 0, uptime);
   if (generates) updatePrefixes(report.prefixes);
-  updateExperts(report.experts);
+  experts.update(report.experts, uptime);
 }
 
 async function readProps() {

@@ -190,6 +190,45 @@ class Activity(Answer):
     had been before: see [prefixes.md](prefixes.md)."""
 
 
+class CacheCounts(Answer):
+    """What a cache of experts did since the engine started."""
+
+    n_hits: int
+    """Distinct experts of a pass that were in the cache."""
+    n_misses: int
+    """Those that had to be uploaded."""
+    uploaded_bytes: int
+    n_copied: int
+    """Experts that passes too large for the cache read from it."""
+    copied_bytes: int
+    wait_s: float
+    """Seconds that the host waited for the router's choice, and for what the device had to compute
+    before."""
+    upload_s: float
+    """Seconds that it then took to send the missing experts on their way."""
+
+
+class ExpertLayer(CacheCounts):
+    """A layer whose experts are in system memory and cached."""
+
+    layer: int
+    device: str
+    group: int
+    """Layers of one group share its slots."""
+    n_slots: int
+    """Experts that the group holds."""
+    expert_bytes: int
+    """Of one."""
+
+
+class Experts(CacheCounts):
+    """The cache of experts (`--moe-cache`), over all layers and each by itself."""
+
+    n_slots: int
+    """Experts that it holds."""
+    layers: list[ExpertLayer]
+
+
 class Memory(Answer):
     """Bytes as the engine counts them between two steps."""
 
@@ -201,6 +240,8 @@ class Memory(Answer):
     activity: Activity
     host_memory: dict[str, HostWeights]
     """Weights that are in system memory, by role."""
+    experts: Experts | None
+    """null without a cache of experts."""
     graphs: Graphs
     n_sequences: int
     """Sequences of the context: those of the slots and those for prefixes."""
@@ -314,6 +355,7 @@ MEMORY: dict[str, Any] = {
             "repacked_bytes": 0,
         }
     },
+    "experts": None,
     "graphs": {"n_steps": 608, "n_reused": 604},
     "n_sequences": 16,
     "recurrent_seq_bytes": 16896,

@@ -24,6 +24,7 @@ SLOT = 3 * 32 * 32 * 4
 DEVICE = {"GGML_VK_VISIBLE_DEVICES": "0"}
 
 # A step is a list of (sequence, number of tokens); one token of each sequence has an output.
+# Mesa's software driver can crash on ubatches of 48 and 64 tokens, cache or not.
 CODE = """
 import dataclasses, json, sys
 import pannier
@@ -33,7 +34,7 @@ path, options, runs = sys.argv[1], *map(json.loads, sys.argv[2:])
 
 def run(model, steps):
     with model.context(
-        n_ctx=1024, n_parallel=8, n_ubatch=64, n_threads=1, flash_attn="off", routes=True, **options
+        n_ctx=1024, n_parallel=8, n_ubatch=40, n_threads=1, flash_attn="off", routes=True, **options
     ) as context:
         token = 0
         for step in steps:

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from pannier.chat_cli.dialogue import summary
 from pannier.chat_cli.remote import Heard, RemoteSpeaker, Server, events, is_url
 from pannier.errors import ArgumentError, RequestError, ServerError
 
@@ -82,6 +83,24 @@ def end_of(reply):
             pieces.append(next(reply))
     except StopIteration as ended:
         return pieces, ended.value
+
+
+def test_what_the_cache_of_experts_did_meanwhile(fake, monkeypatch):
+    """Its totals before and after; those of an engine that was restarted say nothing."""
+    url, _ = fake([chunk("a"), chunk(reason="stop"), b"data: [DONE]"])
+    known = {"n_misses": 5, "uploaded_bytes": 500, "wait_s": 1.0, "upload_s": 0.5, "layers": []}
+    totals = iter(
+        {**known, "n_hits": n_hits, "uploaded_bytes": 500 + n_hits} for n_hits in (0, 7, 17, 17, 2)
+    )
+    monkeypatch.setattr(
+        Server, "get", lambda _, path: {"experts": next(totals)} if path == "/memory" else {}
+    )
+    speaker = RemoteSpeaker(Server(url), {})
+    _, end = end_of(speaker.reply(MESSAGES))
+    assert (end.experts.hits, end.experts.misses, end.experts.uploaded_bytes) == (10, 0, 10)
+    assert "experts 100% in the cache, 10 B uploaded in 0.00 s" in summary(end)
+    _, end = end_of(speaker.reply(MESSAGES))
+    assert end.experts is None
 
 
 def test_any_server_with_the_endpoint_will_do(fake):

@@ -69,6 +69,7 @@ def test_only_what_differs():
         (["-ot", "a=CPU", "-ts", "1,2"], {"tensor_overrides", "tensor_split"}),
         (["-cmoe", "-ncmoe", "2"], {"experts", "n_cpu_moe"}),
         (["--moe-cache-mib", "0"], {"moe_cache_mib"}),
+        (["--moe-cache", "2G"], {"moe_cache_mib"}),
         (["--kv", "split", "-fa", "on"], set()),
     ],
 )

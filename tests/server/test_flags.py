@@ -81,6 +81,10 @@ def test_defaults_are_those_of_the_parts() -> None:
         ("-cmoe", "experts", "cpu"),
         ("--n-cpu-moe 3", "n_cpu_moe", 3),
         ("--moe-cache-mib 512", "moe_cache_mib", 512),
+        ("--moe-cache 2G", "moe_cache_mib", 2048),
+        ("--moe-cache 1.5GiB", "moe_cache_mib", 1536),
+        ("--moe-cache 0", "moe_cache_mib", 0),
+        ("--moe-cache 1G --moe-cache-mib 1024", "moe_cache_mib", 1024),
         ("-no-kvu", "kv_unified", False),
         ("-no-kvu -kvu", "kv_unified", True),
         ("-dev CUDA0,CUDA1", "devices", ("CUDA0", "CUDA1")),
@@ -163,6 +167,9 @@ def test_values(argv: str, field: str, value: object) -> None:
         ("--reasoning maybe", "'maybe' (choose from on"),
         ("--chat-template-file /nowhere", "/nowhere"),
         ("--reasoning-budget -2", "'-2' is not a whole number of at least -1"),
+        ("--moe-cache 5", "'5' is not a size, as in 8G or 900M"),
+        ("--moe-cache 900K", "'900K' is less than 1M"),
+        ("--moe-cache 2G --moe-cache-mib 5", "another flag has set this to something else"),
     ],
 )
 def test_wrong_values(argv: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,7 +295,7 @@ def test_help_is_short_and_help_all_is_whole(
         assert ended.value.code == 0
         pages.append(capsys.readouterr().out)
     assert pages[0] == pages[1]
-    assert "--moe-cache-mib" in pages[0] and "--mirostat" not in pages[0]
+    assert "--moe-cache " in pages[0] and "--mirostat" not in pages[0]
     assert all(name in pages[2] for name in by_name(GROUPS))
     assert "refused" in pages[2] and "refused" not in pages[0]
 

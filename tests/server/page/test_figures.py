@@ -99,6 +99,19 @@ def test_a_server_that_embeds_has_no_chat(browser: Any, cpu_engine: Engine) -> N
         assert not visit.page.locator("#slots").is_visible()
 
 
+def cache_of_experts(n_layers: int) -> dict[str, Any]:
+    """The block of a cache whose later layers hit more often."""
+    counts = {"uploaded_bytes": (1 << 30) // n_layers, "n_copied": 5, "copied_bytes": 1 << 20}
+    counts |= {"wait_s": 0.1, "upload_s": 0.025}
+    layers = [
+        {"layer": i, "device": "Vulkan0", "group": 0, "n_slots": 3072, "expert_bytes": 1 << 20,
+         "n_hits": 610 + 10 * i, "n_misses": 390 - 10 * i, **counts}
+        for i in range(n_layers)
+    ]  # fmt: skip
+    sums = {key: sum(layer[key] for layer in layers) for key in ("n_hits", "n_misses", *counts)}
+    return {"n_slots": 3072, **sums, "layers": layers}
+
+
 def test_what_a_report_may_have_besides(browser: Any, server: Server) -> None:
     """An expert cache, a GPU, owners that the page does not know, words that are HTML."""
     report = server.get("/memory")
@@ -115,7 +128,7 @@ def test_what_a_report_may_have_besides(browser: Any, server: Server) -> None:
         "novelty_bytes": 7 << 20,
     }
     report["devices"] = [gpu, cpu]
-    report["experts"] = {"n_hits": 90, "n_misses": 10, "cache_bytes": 1 << 30}
+    report["experts"] = cache_of_experts(40)
     report["activity"]["reasons"] = {"<i>a reason of tomorrow</i>": 3}
     body = f"data: {json.dumps(report)}\n\n"
     context = browser.new_context()
@@ -123,7 +136,13 @@ def test_what_a_report_may_have_besides(browser: Any, server: Server) -> None:
     page.route("**/memory/stream*", lambda route: route.fulfill(body=body))
     page.goto(url_of(server))
     page.get_by_role("heading", name="Expert cache").wait_for()
-    facts = page.locator("#expert-facts").inner_text()
+    tiles = page.locator("#expert-tiles").inner_text()
+    layers = page.locator("#expert-layers")
+    heights = [layer.evaluate("e => e.style.height") for layer in layers.locator("div > div").all()]
+    label = layers.get_attribute("aria-label")
+    title = layers.locator("> div").nth(39).get_attribute("title")
+    about = page.locator("#expert-slots").inner_text()
+    page.locator("#experts").scroll_into_view_if_needed()
     rows = page.locator(".device").first.locator(".legend").first.locator("div")
     shown = {
         row.locator("dt").inner_text(): int(row.get_attribute("data-bytes")) for row in rows.all()
@@ -131,7 +150,15 @@ def test_what_a_report_may_have_besides(browser: Any, server: Server) -> None:
     text = page.locator("#figures").inner_text()
     assert page.locator("#figures b, #figures i").count() == 0
     context.close()
-    assert "90 %" in facts and "1.00 GiB" in facts
+    assert about == "3,072 slots for 40 layers"
+    assert all(
+        words in tiles for words in ("81 %", "of 40,000 choices", "1.00 GiB", "7,800 experts")
+    )
+    assert "5.00 s" in tiles.replace("\n", " ") and "4.00 waiting, 1.00 uploading" in tiles
+    assert "Read by long prompts" in tiles and "40.0 MiB" in tiles
+    assert heights[:2] == ["61%", "62%"] and len(heights) == 40
+    assert label == "Layers 0 to 39: 61 % to 100 %"
+    assert title.startswith("Layer 39 on Vulkan0: ")
     assert shown["novelty"] == 7 << 20
     assert shown["Untracked"] == 200 << 20
     assert shown["Free"] == 1 << 30
