@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from . import _ffi
+from .system_memory import available_memory
 
 _TYPES = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel"}
 
@@ -34,16 +34,6 @@ def devices() -> list[Device]:
     """All devices, with their memory as it is now."""
     lib = _ffi.library()
     return [_device(lib, index) for index in range(lib.device_count())]
-
-
-def available_memory() -> int | None:
-    """Bytes that new work could take without swapping; None where Linux does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
 
 
 def _device(lib: _ffi.Library, index: int) -> Device:

@@ -19,6 +19,7 @@ from .context_params import native_context_params
 from .context_plan import ContextPlan, plan_context
 from .errors import ArgumentError, ClosedError, LoadCancelled
 from .fim import FimTokens
+from .load_paging import page
 from .load_placement import expert_rows
 from .memory import TensorRow
 from .modelfile import open_model_file
@@ -121,6 +122,9 @@ class Model(Owner):
         params.vocab_only = vocab_only
         params.no_alloc = no_alloc
         params.check_tensors = check_tensors
+        skips_weights = vocab_only or no_alloc
+        self.paging = None if skips_weights else page(self._file, params, load_mode)
+        """Not None if the weights in system memory are more than there is room for."""
         self._load(params, progress)
 
     def _load(self, params: _ffi.model_params, progress: Progress | None) -> None:

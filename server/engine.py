@@ -172,9 +172,11 @@ def n_draft(context: Context, config: EngineConfig) -> int:
 
 
 def notice(context: Context, config: EngineConfig) -> str:
-    """What the operator asked for and does not get, a line for each."""
+    """What the operator asked for and does not get, and what memory has no room for, a line for
+    each."""
+    paging = context.model.paging
     problems = () if config.strict else context.placement(n_decoding(context, config)).problems
-    lines = [*map(str, problems), speculation_notice(context, config)]
+    lines = [str(paging or ""), *map(str, problems), speculation_notice(context, config)]
     return "\n".join(filter(None, lines))
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..memory import KINDS
+from ..paging import Paging
 from ..server.config import EngineConfig
 from .arguments import serve_arguments
 from .budget import HOST
@@ -29,6 +30,8 @@ class Plan:
     """The cost with one client more."""
     misplaced: tuple[str, ...] = ()
     """What would not run where it is placed, which a strict server refuses."""
+    paging: Paging | None = None
+    """Not None if system memory has no room for the weights that are there."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -95,6 +98,7 @@ class Plan:
             "devices": [self.device_row(device) for device in self.devices],
             "per_client": self.per_client(),
             "estimated_tokens_per_second": 1 / self.seconds if self.seconds else None,
+            "paging": self.paging.as_dict() if self.paging else None,
             "given_up": list(self.given_up),
             "misplaced": list(self.misplaced),
             "choices": [asdict(choice) for choice in self.choices],

@@ -13,6 +13,7 @@ from ..server.config import EngineConfig
 from .budget import HOST, Budget
 from .cost import Cost
 from .facts import ModelFacts
+from .paged import paging_of
 
 GB = 1_000_000_000
 HITS = ((0.0, 0.0), (0.125, 0.67), (0.25, 0.81), (1.0, 1.0))
@@ -53,7 +54,8 @@ def seconds_per_token(
         total += read / bandwidths.of(type)
     if config.moe_cache_mib:
         total += _cached_experts(cost, facts, bandwidths)
-    return total
+    paging = paging_of(cost, facts, budgets)
+    return total + (paging.disk_bytes / bandwidths.disk if paging else 0.0)
 
 
 def _sequence_bytes(cost: Cost, config: EngineConfig, device: str) -> int:

@@ -24,7 +24,11 @@ def as_table(plan: Plan) -> RenderableType:
         parts.append(_list("Misplaced, so it starts with --no-strict only:", plan.misplaced))
     if plan.choices:
         parts.append(_choices(plan.choices))
-    parts.append(Text(f"about {1 / plan.seconds:.0f} tokens/s for one client, by bandwidth alone"))
+    if plan.paging:
+        parts.append(Text(f"Larger than memory: {plan.paging}"))
+    rate = 1 / plan.seconds
+    text = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
+    parts.append(Text(f"about {text} tokens/s for one client, by bandwidth alone"))
     parts.append(Text("pannier serve " + shlex.join(plan.arguments), style="bold"))
     return Group(*parts)
 

@@ -46,6 +46,8 @@ class Machine:
     state: int = 16 * MIB
     compute: int = 256 * MIB
     """For a ubatch of 512 tokens, on each device that has layers."""
+    mapped: bool = False
+    """Weights in system memory are pages of the file."""
     asked: list[EngineConfig] = field(default_factory=list)
 
     def __call__(self, config: EngineConfig) -> Cost:
@@ -80,7 +82,7 @@ class Machine:
             for device in {*homes} - {"CPU"}:
                 add("moe_cache", device, config.moe_cache_mib * MIB / self.n_devices)
         rows = tuple(
-            MemoryRow(device, device, device == "CPU", kind, n_bytes)
+            MemoryRow(device, self.buffer_type(device, kind), device == "CPU", kind, n_bytes)
             for (kind, device), n_bytes in used.items()
         )
         n_attending = sum(layer.attends for layer in self.facts.layers)
@@ -93,6 +95,11 @@ class Machine:
             expert_bytes=experts,
             weight_bytes=others,
         )
+
+    def buffer_type(self, device, kind):
+        """ggml's name."""
+        is_file = self.mapped and (device, kind) == ("CPU", "weights")
+        return "CPU_Mapped" if is_file else device
 
     def homes(self, config):
         """The device of each layer and of the output, as llama.cpp deals them."""

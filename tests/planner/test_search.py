@@ -10,6 +10,7 @@ from pannier.planner import Wish, make_plan
 from pannier.planner.arrangement import split_layers
 from pannier.planner.facts import Layer
 from pannier.planner.search import largest
+from pannier.planner.speed import Bandwidths
 from tests.planner.machine import GIB, MIB, Machine, dense, moe, wish
 
 
@@ -227,3 +228,22 @@ def test_a_wish_places_weights_unless_told_where():
     assert not wish(GIB, n_cpu_moe=2).places
     assert not wish(host=GIB).places
     assert isinstance(wish(GIB), Wish)
+
+
+def test_weights_beyond_system_memory_are_read_from_the_file():
+    facts = moe(n_layers=32, n_ctx_train=4096)
+    small, large = (
+        planned(facts, wish(4 * GIB, host=host, n_ctx=4096), mapped=True)
+        for host in (10 * GIB, 64 * GIB)
+    )
+    assert large.paging is None
+    assert small.paging.weight_bytes == small.cost.mapped_bytes()
+    assert small.paging.room_bytes == 10 * GIB - small.cost.used_bytes("CPU")
+    assert small.seconds == pytest.approx(
+        large.seconds + small.paging.disk_bytes / Bandwidths().disk
+    )
+
+
+def test_weights_that_cannot_be_mapped_have_to_fit():
+    with pytest.raises(PlanError, match="CPU has to hold"):
+        planned(moe(n_layers=32), wish(4 * GIB, host=10 * GIB, n_ctx=4096))
