@@ -48,9 +48,8 @@ def resident():
             if re.match(r"blk[.][23][.].*_exps", tensor.name):
                 size = tensor.n_bytes // tensor.shape[-1]
                 starts = tensor.offset + size * np.arange(tensor.shape[-1])
-                rows[tensor.name] = [
-                    float(pages[-(-start // page) : (start + size) // page].mean()) for start in starts
-                ]
+                inside = [pages[-(-start // page) : (start + size) // page] for start in starts]
+                rows[tensor.name] = [float(one.mean()) for one in inside]
         del bytes_of
     return rows
 
