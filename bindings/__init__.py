@@ -26,7 +26,9 @@ from .errors import (
 )
 from .memory import DeviceMemory, MemoryReport, MemoryRow, SequenceMemory, TensorRow
 from .model import Model
+from .moe_cache import MoeCache, MoeCounts, MoeLayer
 from .op_placement import PlacementReport
+from .routes import Routes
 from .sampling import SamplingParams
 from .sequence import Sequence
 from .sharing import CellGroup
@@ -54,11 +56,15 @@ __all__ = [
     "MemoryRow",
     "Model",
     "ModelError",
+    "MoeCache",
+    "MoeCounts",
+    "MoeLayer",
     "PannierError",
     "PlacementError",
     "PlacementReport",
     "PlanError",
     "RequestError",
+    "Routes",
     "Sampled",
     "SamplingParams",
     "Sequence",

@@ -186,6 +186,7 @@ class context_params(Struct):
         ("kv_unified", c.c_int32),
         ("embeddings", c.c_int32),
         ("pooling", c.c_int32),
+        ("routes", c.c_int32),
         ("moe_cache_bytes", c.c_uint64),
         ("rope", c.POINTER(rope_params)),
         ("threads", c.POINTER(thread_params)),
@@ -311,6 +312,25 @@ class sampler_params(Struct):
     ]
 
 
+class moe_layer(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("layer", c.c_int32),
+        ("group", c.c_int32),
+        ("n_slots", c.c_int32),
+        ("device", c.c_char_p),
+        ("expert_bytes", c.c_uint64),
+        ("n_ubatches", c.c_uint64),
+        ("n_hits", c.c_uint64),
+        ("n_misses", c.c_uint64),
+        ("upload_bytes", c.c_uint64),
+        ("n_copied", c.c_uint64),
+        ("copied_bytes", c.c_uint64),
+        ("wait_us", c.c_int64),
+        ("upload_us", c.c_int64),
+    ]
+
+
 class memory_row(Struct):
     _fields_ = [
         ("size", c.c_size_t),
@@ -428,6 +448,8 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
         [_HANDLE, int32_arg, c.POINTER(sampler_params), _I32P, int32_arg, int32_arg],
     ),
     ("sampler_clear", c.c_int, [_HANDLE, int32_arg]),
+    ("routes_take", c.c_int, [_HANDLE, _I32P, c.c_size_t, c.POINTER(c.c_size_t)]),
+    ("context_moe_cache", c.c_int, [_HANDLE, c.POINTER(moe_layer), int32_arg, _I32P]),
     ("context_memory", c.c_int, [_HANDLE, c.POINTER(memory_row), int32_arg, _I32P]),
     (
         "context_cells",
@@ -607,6 +629,11 @@ def int8s_of(n: int) -> Any:
     return (c.c_int8 * n)()
 
 
+def int32_pointer(address: int) -> Any:
+    """A pointer to int32 at an address."""
+    return c.cast(address, c.POINTER(c.c_int32))
+
+
 def float32_pointer(address: int) -> Any:
     """A pointer to float32 at an address."""
     return c.cast(address, c.POINTER(c.c_float))
@@ -615,6 +642,11 @@ def float32_pointer(address: int) -> Any:
 def memory_rows_of(n: int) -> Any:
     """A C array of n memory rows that know their size."""
     return (memory_row * n)(*(memory_row() for _ in range(n)))
+
+
+def moe_layers_of(n: int) -> Any:
+    """A C array of n layers that know their size."""
+    return (moe_layer * n)(*(moe_layer() for _ in range(n)))
 
 
 def cell_groups_of(n: int) -> Any:

@@ -19,9 +19,11 @@ from .embedding import POOLING, Rows, embed, normalized
 from .errors import ArgumentError, ClosedError, PlacementError
 from .ledger import CellBook, device_ledger, weights_by_role
 from .memory import MemoryReport, SequenceMemory
+from .moe_cache import MoeCache, moe_cache
 from .native_rows import as_memory_row, cell_groups, memory_rows
 from .op_placement import Asked, PlacementReport
 from .owner import Owner
+from .routes import Routes, take_routes
 from .sampler import native_sampler
 from .sampling import SamplingParams
 from .sequence import Sequence
@@ -63,6 +65,7 @@ class Context(Owner):
         threads, threads_batch: CPUs and priority of the threads for single
             tokens and for prompts; without `threads` any, without
             `threads_batch` the same.
+        routes: keep the experts that the router chooses, for `take_routes`.
         moe_cache_bytes: device memory for experts that live in CPU memory.
         strict: refuse what would not run, lie or be as asked for: see `placement`.
 
@@ -331,6 +334,25 @@ class Context(Owner):
         pointer = _ffi.float32_pointer(out.ctypes.data)
         self.call("context_logits", row, pointer, len(out))
         return out
+
+    # ------------------------------------------------------------ experts
+
+    def take_routes(self) -> list[Routes]:
+        """The experts that the router chose in the ubatches computed since the last call, in the
+        order in which they were computed; empty in a context created without `routes`.
+
+        They pile up until they are taken: n_tokens * n_layers * n_expert_used numbers of 4 bytes.
+        """
+        with self._lock:
+            return take_routes(self.handle)
+
+    def moe_cache(self) -> MoeCache | None:
+        """What the cache of experts did since the context was created; None if there is none.
+
+        Raises ArgumentError with an unpatched engine.
+        """
+        with self._lock:
+            return moe_cache(self.handle)
 
     # ------------------------------------------------------------ placement
 

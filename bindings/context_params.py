@@ -33,6 +33,7 @@ def native_context_params(
     pooling: str = "auto",
     offload_kqv: bool = True,
     op_offload: bool = True,
+    routes: bool = False,
     moe_cache_bytes: int = 0,
     rope: Rope | None = None,
     threads: CpuThreads | None = None,
@@ -72,6 +73,7 @@ def native_context_params(
         kv_unified=kv_unified,
         embeddings=embeddings,
         pooling=POOLING[pooling],
+        routes=routes,
         moe_cache_bytes=moe_cache_bytes,
     )
     return params, _set_parts(params, rope, threads, threads_batch)

@@ -47,21 +47,30 @@ def execute(args: argparse.Namespace) -> int:
         warn(settings, http)
         engine = find_or_build(given.get("start.backend"))
         config = engine_config(given, settings.model_path, str(engine.directory))
-        if given.get("start.vram"):
+        if given.get("start.vram") or config.experts == "auto":
             config = planned(config, given)
         run(config, settings, engine, listener)
     return 0
 
 
 def planned(config: EngineConfig, given: Given) -> EngineConfig:
-    """The configuration with what a plan chooses for --vram. Raises `PlanError`."""
+    """The configuration with what a plan chooses for --vram, or for --experts auto, which lets the
+    plan's ways decode before one is kept. Raises `PlanError`."""
     from ..engine.progress import say
     from ..planner.arguments import flags_between
-    from ..planner.child import ask, question_of
+    from ..planner.calibrate import calibrated
+    from ..planner.child import ask, ask_for_experts, question_of
 
-    plan = ask(question_of(config, given))
+    question = question_of(config, given)
+    plan = ask(question) if question.vram else ask_for_experts(question)
+    if plan is None:
+        return config
+    if config.experts == "auto":
+        plan = calibrated(plan)
     arguments = shlex.join(flags_between(config, plan.config))
     say("; ".join([f"planned {arguments or 'what was asked for'}", *plan.given_up]))
+    if not question.vram:
+        return plan.config
     limits = tuple((budget.device, budget.usable_bytes) for budget in plan.wish.devices)
     strict = given.get("engine.strict", True)
     return replace(plan.config, memory_limits=limits, strict=strict)

@@ -215,7 +215,9 @@ std::unique_ptr<pannier_context> create(pannier_model & model, const pannier_con
     native.abort_callback      = interrupted;
     native.abort_callback_data = ctx.get();
     ctx->model                 = &model;
+    trace_routes(*ctx, params.routes != 0);
     ctx->ctx                   = llama_init_from_model(model.model, native);
+    trace_routes(*ctx, false); // nor any other
     if (ctx->ctx == nullptr) {
         fail(PANNIER_ERROR_CONTEXT, "cannot create a context of %u tokens for %u sequences: %s", params.n_ctx,
              params.n_seq_max, logged_errors().c_str());

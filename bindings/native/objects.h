@@ -104,6 +104,9 @@ struct pannier_context {
     std::vector<int8_t>         logits;
     std::vector<int8_t>         outputs; // of the last step, for pannier_context_logits
 
+    // Of each ubatch whose routes were not taken yet, as pannier_routes_take writes them.
+    std::vector<std::vector<int32_t>> routes;
+
     pannier::thread_pools pools; // freed after the context that uses them
 
     ~pannier_context() { llama_free(ctx); }
@@ -118,6 +121,9 @@ namespace pannier {
 
 // Throws PANNIER_ERROR_ARGUMENT unless 0 <= seq_id < n_seq_max and the model keeps sequences.
 void check_seq_id(const pannier_context & ctx, int32_t seq_id);
+
+// Whether llama.cpp's contexts that this thread creates tell `ctx` what their router chooses.
+void trace_routes(pannier_context & ctx, bool enabled);
 
 // Removes the last n tokens of a sequence. False: it could not, and the sequence is empty now.
 bool take_back(pannier_context & ctx, int32_t seq_id, int32_t n);

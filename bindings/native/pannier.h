@@ -263,6 +263,7 @@ struct pannier_context_params {
     int32_t      kv_unified;
     int32_t      embeddings;    // for pannier_context_embed, and for nothing else
     int32_t      pooling;       // pannier_pooling
+    int32_t      routes;        // keep the experts that the router chose, for pannier_routes_take
     uint64_t     moe_cache_bytes;
     const struct pannier_rope_params *   rope;          // NULL: the model's
     const struct pannier_thread_params * threads;       // NULL: no pools
@@ -451,6 +452,41 @@ PANNIER_API int pannier_sampler_set(struct pannier_context * ctx, int32_t seq_id
                                     const struct pannier_sampler_params * params,
                                     const int32_t * history, int32_t n_history, int32_t n_generated);
 PANNIER_API int pannier_sampler_clear(struct pannier_context * ctx, int32_t seq_id);
+
+// ---------------------------------------------------------------- experts
+
+// The experts that the router chose in all ubatches computed since the last call, in their order, which
+// are forgotten with it. For each ubatch, in numbers: n_tokens, n_outputs, n_layers; `n_tokens` rows of
+// the step's batch (or prompts' tokens), in the ubatch's order; those `n_outputs` of them that had an
+// output; and for each of `n_layers` layers with experts: its number, n_used, n_rows, and
+// [n_rows][n_used] experts. n_rows is n_tokens, or n_outputs in a layer that computes no other rows.
+// With numbers NULL only the count is set, and nothing is forgotten.
+PANNIER_API int pannier_routes_take(struct pannier_context * ctx, int32_t * numbers, size_t capacity,
+                                    size_t * n_numbers);
+
+// A layer whose experts live in system memory and are cached on a device, and what happened to it since
+// the context was created.
+struct pannier_moe_layer {
+    size_t       size;
+    int32_t      layer;
+    int32_t      group;        // layers of equal layout on one device share the slots of their group
+    int32_t      n_slots;      // of the group
+    const char * device;
+    uint64_t     expert_bytes; // of one expert, which is a slot
+    uint64_t     n_ubatches;   // that were computed from the cache
+    uint64_t     n_hits;       // distinct experts of a ubatch
+    uint64_t     n_misses;
+    uint64_t     upload_bytes;
+    uint64_t     n_copied;     // experts that large batches read from the cache
+    uint64_t     copied_bytes;
+    int64_t      wait_us;      // until the chosen experts were known, and all before them was computed
+    int64_t      upload_us;    // until the missing experts were on their way
+};
+
+// Writes at most `capacity` layers; `n_layers` is the number there are, 0 without a cache. An unpatched
+// engine has no counters: PANNIER_ERROR_ARGUMENT. Each layer's size must be set by the caller.
+PANNIER_API int pannier_context_moe_cache(const struct pannier_context * ctx, struct pannier_moe_layer * layers,
+                                          int32_t capacity, int32_t * n_layers);
 
 // ---------------------------------------------------------------- memory
 

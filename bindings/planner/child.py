@@ -13,7 +13,7 @@ from ..errors import ArgumentError, EngineError, PannierError
 from ..server.config import EngineConfig
 from .budget import HOST, Budget
 from .plan import Plan
-from .wish import PLANNABLE, Prefer
+from .wish import PLACING, PLANNABLE, Prefer
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -35,6 +35,10 @@ def question_of(config: EngineConfig, given: Mapping[str, Any]) -> Question:
     fixed = {field for field in PLANNABLE if f"engine.{field}" in given}
     if config.n_ctx:
         fixed.add("n_ctx")
+    if config.experts == "auto":
+        fixed.discard("experts")
+        if not given.get("start.vram"):
+            fixed |= {"cache_type_k", "cache_type_v"}  # asked about experts, and no more
     prefer: Prefer = given.get("start.prefer", "speed")
     return Question(config, frozenset(fixed), given.get("start.vram", ()), prefer)
 
@@ -42,6 +46,12 @@ def question_of(config: EngineConfig, given: Mapping[str, Any]) -> Question:
 def ask(question: Question) -> Plan:
     """The answer from a child. Raises PlanError, and whatever the engine says of the file."""
     return in_child(answer, question)
+
+
+def ask_for_experts(question: Question) -> Plan | None:
+    """The plan of `--experts auto`; None where there is nothing to plan: no device, a placement
+    by other flags, or a server whose memory is not known to plans."""
+    return in_child(answer_for_experts, question)
 
 
 def in_child(work: Callable[[Q], A], question: Q) -> A:
@@ -56,7 +66,9 @@ def in_child(work: Callable[[Q], A], question: Q) -> A:
         found: tuple[A | None, PannierError | None] = ours.recv()
     except EOFError:
         process.join()
-        raise EngineError(f"the engine ended with status {process.exitcode} over a plan") from None
+        raise EngineError(
+            f"the engine ended with status {process.exitcode} while it was asked"
+        ) from None
     process.join()
     answer, error = found
     if error is not None:
@@ -92,6 +104,20 @@ def answer(question: Question) -> Plan:
         return replace(plan, misplaced=tuple(map(str, problems)))
     finally:
         costs.close()
+
+
+def answer_for_experts(question: Question) -> Plan | None:
+    """The same, made in this process."""
+    from .. import _ffi
+    from ..engine.store import open_engine
+    from .survey import used_devices
+
+    config = question.config
+    if config.engine:
+        _ffi.load(open_engine(Path(config.engine)).library)
+    if config.embeddings or config.adapters or question.fixed & PLACING:
+        return None
+    return answer(question) if used_devices(config) else None
 
 
 def _named(question: Question, budgets: Sequence[Budget]) -> tuple[str, ...]:

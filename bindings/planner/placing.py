@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ..errors import ArgumentError, ContextError
 from ..server.config import EngineConfig
@@ -12,6 +13,9 @@ from .cost import Cost, Costs
 from .facts import ModelFacts
 from .speed import Bandwidths, seconds_per_token
 from .wish import Wish
+
+Kind = Literal["devices", "layers", "cache", "system"]
+"""Where experts are: all on devices, those of some layers, a cache of them, or none."""
 
 ROUNDS = 4
 """How often a split or a cache is made anew from what the last one took."""
@@ -24,6 +28,17 @@ class Placed:
     config: EngineConfig
     cost: Cost
     seconds: float
+    """Time of a token, by the model of `speed.py`."""
+
+    @property
+    def kind(self) -> Kind:
+        """Where the experts are."""
+        on_host = self.cost.expert_bytes.get(HOST, 0)
+        if not on_host:
+            return "devices"
+        if self.config.moe_cache_mib:
+            return "cache"
+        return "layers" if sum(self.cost.expert_bytes.values()) > on_host else "system"
 
 
 class Placer:
@@ -53,11 +68,16 @@ class Placer:
         """The fastest that fits, by the model of `speed.py`."""
         if not self.wish.places:
             return self.try_as_is(config)
+        return min(self.ways(config), key=lambda way: way.seconds, default=None)
+
+    def ways(self, config: EngineConfig) -> list[Placed]:
+        """What fits: all experts in system memory, some of them on the devices, a cache of them;
+        or some of the layers."""
         base = self.layers_only(config)
         if base is None:
-            return self.some_layers(config)
+            return [some] if (some := self.some_layers(config)) else []
         ways = [base, self.with_experts(config), self.with_cache(base)]
-        return min((way for way in ways if way), key=lambda way: way.seconds)
+        return [way for way in ways if way]
 
     def layers_only(self, config: EngineConfig) -> Placed | None:
         """All layers on the devices, all experts in system memory."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..memory import KINDS
 from ..paging import Paging
 from ..server.config import EngineConfig
-from .arguments import serve_arguments
+from .arguments import flags_between, serve_arguments
 from .budget import HOST
 from .choices import Choice
 from .cost import Cost
+from .placing import Placed
 from .wish import Wish
 
 
@@ -28,6 +29,9 @@ class Plan:
     choices: tuple[Choice, ...]
     next_client: Cost | None
     """The cost with one client more."""
+    ways: tuple[Placed, ...] = ()
+    """Other places for the experts around the same context, this one among them, the fastest
+    first by `seconds`; none where there is no choice."""
     misplaced: tuple[str, ...] = ()
     """What would not run where it is placed, which a strict server refuses."""
     paging: Paging | None = None
@@ -39,6 +43,10 @@ class Plan:
         names = dict.fromkeys(budget.device for budget in self.wish.devices)
         names |= dict.fromkeys(row.device for row in self.cost.rows if row.device != HOST)
         return (*names, HOST)
+
+    def placed_as(self, way: Placed) -> Plan:
+        """The same with one of its ways. What was given up and would be cheaper is the plan's."""
+        return replace(self, config=way.config, cost=way.cost, seconds=way.seconds)
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -99,6 +107,14 @@ class Plan:
             "per_client": self.per_client(),
             "estimated_tokens_per_second": 1 / self.seconds if self.seconds else None,
             "paging": self.paging.as_dict() if self.paging else None,
+            "ways": [
+                {
+                    "experts": way.kind,
+                    "arguments": list(flags_between(self.wish.config, way.config)),
+                    "estimated_tokens_per_second": 1 / way.seconds if way.seconds else None,
+                }
+                for way in self.ways
+            ],
             "given_up": list(self.given_up),
             "misplaced": list(self.misplaced),
             "choices": [asdict(choice) for choice in self.choices],

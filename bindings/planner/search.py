@@ -14,7 +14,7 @@ from .paged import paging_of
 from .placing import Placed, Placer
 from .plan import Plan
 from .speed import Bandwidths
-from .wish import Wish
+from .wish import PLACING, Wish
 
 TYPES = ("f16", "q8_0", "q4_0")
 """Types of the KV cache, the least lossy first."""
@@ -45,6 +45,7 @@ def make_plan(
         choices=cheaper_choices(placed, wish, search.placer),
         next_client=search.next_client(placed),
         paging=paging_of(placed.cost, facts, wish.budgets),
+        ways=search.ways(placed),
     )
 
 
@@ -183,6 +184,16 @@ class Search:
 
         n = largest(least + 1, most, lambda n: sized(n) is not None)
         return (sized(n) if n else None) or placed
+
+    def ways(self, placed: Placed) -> tuple[Placed, ...]:
+        """Where else the experts could be, around the context that was chosen."""
+        if not self.wish.places or placed.kind == "devices":
+            return ()
+        free = PLACING | ({"moe_cache_mib"} - self.wish.fixed)
+        open = {name: getattr(self.wish.config, name) for name in free}
+        found = {way.kind: way for way in self.placer.ways(replace(placed.config, **open))}
+        ways = (found | {placed.kind: placed}).values()
+        return tuple(sorted(ways, key=lambda way: way.seconds)) if len(ways) > 1 else ()
 
     def next_client(self, placed: Placed) -> Cost | None:
         """The cost with one client more, who has a share of cells as large as the others'."""

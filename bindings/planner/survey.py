@@ -13,6 +13,8 @@ from .headroom import headroom_bytes
 
 SPARE = 8
 """One part in so many of the system's available memory stays free."""
+STEP = 1 << 28
+"""Free memory counts in steps of so many bytes, so that the next start plans the same."""
 
 
 def used_devices(config: EngineConfig) -> list[Device]:
@@ -43,7 +45,7 @@ def budgets_of(config: EngineConfig, vram: Sequence[int]) -> tuple[Budget, ...]:
             f"--vram names {len(vram)} devices; there are {len(used)} in this engine to put "
             "layers on: see --device, and --backend for another engine"
         )
-    limits = vram or [device.memory_free for device in used]
+    limits = vram or [device.memory_free // STEP * STEP for device in used]
     rows = [
         Budget(device.name, limit, headroom_bytes(device), device.type)
         for device, limit in zip(used, limits, strict=False)

@@ -15,6 +15,8 @@ def test_six_architectures_on_the_cpu(cpu_engine):
     assert compare(cpu_engine, SIX, [{}], GRID) == 360
     loads = [{"load_mode": mode} for mode in ("mmap", "none", "mmap+mlock")]
     assert compare(cpu_engine, SIX, loads, SMALL_GRID) == 6 * 3 * 32
+    routes = SMALL_GRID | {"routes": [True], "swa_full": [False], "n_rs_seq": [0]}
+    assert compare(cpu_engine, SIX, [{}], routes) == 6 * 8
     mixed = GRID | {"n_parallel": [3], "type_k": ["f16", "bf16", "q5_1"], "type_v": ["q8_0", "f32"]}
     assert compare(cpu_engine, SIX, [{}], mixed) == 6 * 24
 
@@ -45,6 +47,8 @@ def test_experts_in_cpu_memory_with_a_cache_of_them(vulkan_engine):
     loads = [{"experts": "cpu", "load_mode": mode} for mode in ("mmap", "none")]
     grid = SMALL_GRID | {"moe_cache_bytes": [0, 1 << 20], "swa_full": [False]}
     assert compare(vulkan_engine, paths, loads, grid, env=env) == 3 * 2 * 32
+    kept = grid | {"routes": [True], "n_rs_seq": [0]}
+    assert compare(vulkan_engine, paths, loads, kept, env=env) == 3 * 2 * 16
 
 
 REAL = {

@@ -27,11 +27,14 @@ SCAN = "SSM_SCAN of layers 0-2 would run on CPU instead of Vulkan0"
 
 
 @contextmanager
-def server(engine: Engine, *arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def server(
+    engine: Engine, *arguments: object, cache: Path | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`pannier serve` on a device, until it serves or ends, and what it said so far."""
+    where = {"PANNIER_CACHE": str(cache)} if cache else {}
     process = subprocess.Popen(
-        [sys.executable, "-m", "pannier", "serve", *map(str, (*arguments, *SMALL))],
-        env=engine_environment(engine) | {"GGML_VK_VISIBLE_DEVICES": "0"},
+        [sys.executable, "-m", "pannier", "serve", *map(str, (*SMALL, *arguments))],
+        env=engine_environment(engine) | {"GGML_VK_VISIBLE_DEVICES": "0"} | where,
         stderr=subprocess.PIPE,
         text=True,
     )
