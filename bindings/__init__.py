@@ -23,6 +23,7 @@ from .errors import (
     PlanError,
     RequestError,
     ServerError,
+    TraceError,
 )
 from .memory import DeviceMemory, MemoryReport, MemoryRow, SequenceMemory, TensorRow
 from .model import Model
@@ -72,5 +73,6 @@ __all__ = [
     "ServerError",
     "StepResult",
     "TensorRow",
+    "TraceError",
     "devices",
 ]

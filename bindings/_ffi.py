@@ -342,6 +342,19 @@ class memory_row(Struct):
     ]
 
 
+class rate_params(Struct):
+    _fields_ = [
+        ("size", c.c_size_t),
+        ("device", c.c_int32),
+        ("rate", c.c_int32),
+        ("type", c.c_char_p),
+        ("n_bytes", c.c_uint64),
+        ("block_bytes", c.c_uint64),
+        ("n_threads", c.c_int32),
+        ("seconds", c.c_float),
+    ]
+
+
 class quant_model(Struct):
     _fields_ = [
         ("size", c.c_size_t),
@@ -471,6 +484,7 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
         [_HANDLE, c.POINTER(context_params), int32_arg, _OUT_TEXT],
     ),
     ("allocations", c.c_int, [c.POINTER(memory_row), int32_arg, _I32P]),
+    ("measure_rate", c.c_int, [c.POINTER(rate_params), c.POINTER(c.c_double)]),
     (
         "quant_choose",
         c.c_int,
@@ -593,6 +607,7 @@ buffer = c.create_string_buffer
 int32 = c.c_int32
 int64 = c.c_int64
 size = c.c_size_t
+double = c.c_double
 
 
 def texts(values: Sequence[str]) -> Any:

@@ -18,6 +18,7 @@ PannierError
 ├── ClosedError            use of a model or context after close()
 ├── ConvertError           the checkpoint cannot be converted
 ├── PlanError              what is asked for does not fit
+├── TraceError             a trace of routers cannot be read, written or recorded
 ├── RequestError           a request that can never run as asked
 └── ServerError            the engine behind the server is not there
 """
@@ -96,6 +97,10 @@ class ConvertError(PannierError):
 
 class PlanError(PannierError):
     """What is asked for does not fit; the message says by how much, and what would."""
+
+
+class TraceError(PannierError):
+    """A trace of routers that cannot be read, written or recorded."""
 
 
 class RequestError(PannierError):

@@ -6,6 +6,7 @@ import argparse
 import importlib
 
 BENCHES = {
+    "machine": ("pannier.bench.cli_machine", "measure how fast this machine's memories are read"),
     "vram": ("pannier.bench.cli_vram", "measure what each additional client takes, beside plans"),
 }
 

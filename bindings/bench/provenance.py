@@ -6,9 +6,9 @@ import os
 import platform
 from datetime import date
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
+from ..planner.machine import processor
 from ..third_party import LLAMA_CPP
 
 
@@ -20,16 +20,6 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "kernel": platform.release(),
     }
-
-
-def processor() -> str:
-    """Its name as Linux tells it, or Python."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor())
 
 
 def head(bench: str, command: list[str]) -> dict[str, Any]:

@@ -558,6 +558,31 @@ PANNIER_API int pannier_context_plan_placement(struct pannier_model * model,
 // kept at the allocator. An unpatched engine has none: PANNIER_ERROR_ARGUMENT.
 PANNIER_API int pannier_allocations(struct pannier_memory_row * rows, int32_t capacity, int32_t * n_rows);
 
+// ---------------------------------------------------------------- rates of this machine
+
+enum pannier_rate {
+    PANNIER_RATE_READ          = 0, // weights of experts, read by products with one vector, in bytes/s
+    PANNIER_RATE_COPY          = 1, // memory to memory, by the CPU, in bytes/s
+    PANNIER_RATE_UPLOAD        = 2, // from ordinary memory to the device, in bytes/s
+    PANNIER_RATE_UPLOAD_PINNED = 3, // from the device's own host memory; PANNIER_ERROR_ARGUMENT without such
+    PANNIER_RATE_DOWNLOAD      = 4, // from the device to ordinary memory, in bytes/s
+    PANNIER_RATE_SYNC          = 5, // a small computation until its result is in memory, in seconds
+};
+
+struct pannier_rate_params {
+    size_t       size;
+    int32_t      device;      // index
+    int32_t      rate;        // pannier_rate
+    const char * type;        // of the weights, by ggml's name
+    uint64_t     n_bytes;     // read or moved in a run, at least 4 MiB: more than the caches hold
+    uint64_t     block_bytes; // of an expert's matrix, which is read or moved at once
+    int32_t      n_threads;   // of the CPU
+    float        seconds;     // how long to go on; one run at least, after one that does not count
+};
+
+// Measures one rate: the median of the runs.
+PANNIER_API int pannier_measure_rate(const struct pannier_rate_params * params, double * out);
+
 // ---------------------------------------------------------------- quantising
 //
 // Types go by ggml's names, in capitals or not: "F16", "Q4_K", "iq2_xxs".

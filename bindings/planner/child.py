@@ -28,6 +28,8 @@ class Question:
     vram: tuple[int, ...] = ()
     """Bytes of the first devices; none: what is free on all."""
     prefer: Prefer = "speed"
+    trace: str = ""
+    """File of a trace of the model's routers; empty: none."""
 
 
 def question_of(config: EngineConfig, given: Mapping[str, Any]) -> Question:
@@ -40,7 +42,8 @@ def question_of(config: EngineConfig, given: Mapping[str, Any]) -> Question:
         if not given.get("start.vram"):
             fixed |= {"cache_type_k", "cache_type_v"}  # asked about experts, and no more
     prefer: Prefer = given.get("start.prefer", "speed")
-    return Question(config, frozenset(fixed), given.get("start.vram", ()), prefer)
+    trace = given.get("start.trace", "")
+    return Question(config, frozenset(fixed), given.get("start.vram", ()), prefer, trace)
 
 
 def ask(question: Question) -> Plan:
@@ -79,12 +82,16 @@ def in_child(work: Callable[[Q], A], question: Q) -> A:
 def answer(question: Question) -> Plan:
     """The plan, made in this process."""
     from .. import _ffi
+    from ..device import devices
     from ..engine.store import open_engine
     from ..modelfile import open_model_file
     from .engine_costs import EngineCosts
     from .facts import ModelFacts
+    from .machine import measured
     from .search import make_plan
+    from .speed import HITS
     from .survey import budgets_of
+    from .traced import traced_hits
     from .wish import Wish
 
     if question.config.embeddings or question.config.adapters:
@@ -97,11 +104,13 @@ def answer(question: Question) -> Plan:
     config = replace(question.config, devices=_named(question, budgets))
     wish = Wish(config, question.fixed, budgets, question.prefer)
     facts = ModelFacts.of(open_model_file(config.model, config.kv_overrides))
+    hits = traced_hits(question.trace, facts) if question.trace else HITS
     costs = EngineCosts()
     try:
-        plan = make_plan(wish, facts, costs)
+        plan = make_plan(wish, facts, costs, measured(devices()), hits)
         problems = costs.placement(plan.config).problems
-        return replace(plan, misplaced=tuple(map(str, problems)))
+        name = Path(question.trace).name
+        return replace(plan, misplaced=tuple(map(str, problems)), trace=name)
     finally:
         costs.close()
 

@@ -136,11 +136,15 @@ def probe_spec() -> Qwen3Spec:
 
 def identity(device: Device) -> str:
     """Tells devices, drivers and engines apart."""
-    driver = Path("/proc/driver/nvidia/version")
-    version = driver.read_text() if driver.exists() else platform.release()
-    words = (device.backend, device.description, device.memory_total, version,
+    words = (device.backend, device.description, device.memory_total, driver_version(),
              _ffi.library().path.parent.parent.name)  # fmt: skip
     return hashlib.sha256(repr(words).encode()).hexdigest()[:16]
+
+
+def driver_version() -> str:
+    """NVIDIA's, or that of the kernel, which other drivers come with."""
+    driver = Path("/proc/driver/nvidia/version")
+    return driver.read_text() if driver.exists() else platform.release()
 
 
 def _measure(device: Device, model: Path) -> Sample:

@@ -11,7 +11,7 @@ from .arrangement import Arrangement, split_layers
 from .budget import HOST
 from .cost import Cost, Costs
 from .facts import ModelFacts
-from .speed import Bandwidths, seconds_per_token
+from .speed import HITS, Bandwidths, HitCurve, seconds_per_token
 from .wish import Wish
 
 Kind = Literal["devices", "layers", "cache", "system"]
@@ -44,11 +44,19 @@ class Placed:
 class Placer:
     """Places weights for one wish."""
 
-    def __init__(self, wish: Wish, facts: ModelFacts, costs: Costs, bandwidths: Bandwidths) -> None:
+    def __init__(
+        self,
+        wish: Wish,
+        facts: ModelFacts,
+        costs: Costs,
+        bandwidths: Bandwidths,
+        hits: HitCurve = HITS,
+    ) -> None:
         self.wish = wish
         self.facts = facts
         self.costs = costs
         self.bandwidths = bandwidths
+        self.hits = hits
 
     def try_as_is(self, config: EngineConfig) -> Placed | None:
         """The configuration itself, if it can be and fits."""
@@ -62,7 +70,8 @@ class Placer:
 
     def seconds(self, cost: Cost, config: EngineConfig) -> float:
         """Time of a token."""
-        return seconds_per_token(cost, config, self.facts, self.wish.budgets, self.bandwidths)
+        budgets, rates = self.wish.budgets, self.bandwidths
+        return seconds_per_token(cost, config, self.facts, budgets, rates, self.hits)
 
     def place(self, config: EngineConfig) -> Placed | None:
         """The fastest that fits, by the model of `speed.py`."""

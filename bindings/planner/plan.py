@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..memory import KINDS
@@ -13,6 +13,7 @@ from .budget import HOST
 from .choices import Choice
 from .cost import Cost
 from .placing import Placed
+from .speed import MAPPED_MODES, Bandwidths
 from .wish import Wish
 
 
@@ -36,6 +37,10 @@ class Plan:
     """What would not run where it is placed, which a strict server refuses."""
     paging: Paging | None = None
     """Not None if system memory has no room for the weights that are there."""
+    bandwidths: Bandwidths = field(default_factory=Bandwidths)
+    """What `seconds` is reckoned with."""
+    trace: str = ""
+    """The trace by which a cache's hits are known; empty: they are assumed."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -53,6 +58,19 @@ class Plan:
         """What follows `pannier serve` to get exactly this, and nothing else in silence."""
         strict = ("--strict",) if self.wish.devices and not self.misplaced else ()
         return (*serve_arguments(self.config), *strict)
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """Rates that count here and are not this machine's own."""
+        names = [one.type for one in self.wish.devices if self.cost.used_bytes(one.device)]
+        if names and self.cost.expert_bytes.get(HOST):
+            names.append("sync_s")
+        if self.config.moe_cache_mib:
+            is_mapped = self.config.load_mode in MAPPED_MODES
+            names.append("link_mapped" if is_mapped else "link")
+        return tuple(
+            name for name in dict.fromkeys(("cpu", *names)) if name not in self.bandwidths.measured
+        )
 
     def device_row(self, device: str) -> dict[str, Any]:
         """Bytes by kind on one device, their sum, and its budget if it has one."""
@@ -115,6 +133,9 @@ class Plan:
                 }
                 for way in self.ways
             ],
+            "rates": asdict(self.bandwidths) | {"measured": sorted(self.bandwidths.measured)},
+            "rates_assumed": list(self.assumed),
+            "trace": self.trace,
             "given_up": list(self.given_up),
             "misplaced": list(self.misplaced),
             "choices": [asdict(choice) for choice in self.choices],

@@ -13,7 +13,7 @@ from .facts import ModelFacts
 from .paged import paging_of
 from .placing import Placed, Placer
 from .plan import Plan
-from .speed import Bandwidths
+from .speed import HITS, Bandwidths, HitCurve
 from .wish import PLACING, Wish
 
 TYPES = ("f16", "q8_0", "q4_0")
@@ -28,11 +28,15 @@ WORTH = 0.9
 
 
 def make_plan(
-    wish: Wish, facts: ModelFacts, costs: Costs, bandwidths: Bandwidths | None = None
+    wish: Wish,
+    facts: ModelFacts,
+    costs: Costs,
+    bandwidths: Bandwidths | None = None,
+    hits: HitCurve = HITS,
 ) -> Plan:
     """The best plan for a wish. Raises PlanError if there is none, with what would be one."""
     bandwidths = bandwidths or Bandwidths()
-    search = Search(wish, facts, Remembered(costs), bandwidths)
+    search = Search(wish, facts, Remembered(costs), bandwidths, hits)
     placed = search.best()
     if placed is None:
         raise PlanError(refusal(search))
@@ -46,6 +50,7 @@ def make_plan(
         next_client=search.next_client(placed),
         paging=paging_of(placed.cost, facts, wish.budgets),
         ways=search.ways(placed),
+        bandwidths=bandwidths,
     )
 
 
@@ -71,15 +76,23 @@ class Remembered:
 class Search:
     """One wish's search."""
 
-    def __init__(self, wish: Wish, facts: ModelFacts, costs: Costs, bandwidths: Bandwidths) -> None:
+    def __init__(
+        self,
+        wish: Wish,
+        facts: ModelFacts,
+        costs: Costs,
+        bandwidths: Bandwidths,
+        hits: HitCurve = HITS,
+    ) -> None:
         self.wish = wish
         self.facts = facts
         self.costs = costs
-        self.placer = Placer(wish, facts, costs, bandwidths)
+        self.placer = Placer(wish, facts, costs, bandwidths, hits)
 
     def freed(self, wish: Wish) -> Placed | None:
         """What is best for a wish with fewer conditions."""
-        return Search(wish, self.facts, self.costs, self.placer.bandwidths).best()
+        placer = self.placer
+        return Search(wish, self.facts, self.costs, placer.bandwidths, placer.hits).best()
 
     def best(self) -> Placed | None:
         """By what is preferred; where that finds nothing, by what fits at all."""

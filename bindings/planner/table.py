@@ -26,9 +26,9 @@ def as_table(plan: Plan) -> RenderableType:
         parts.append(_choices(plan.choices))
     if plan.paging:
         parts.append(Text(f"Larger than memory: {plan.paging}"))
-    rate = 1 / plan.seconds
-    text = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
-    parts.append(Text(f"about {text} tokens/s for one client, by bandwidth alone"))
+    if plan.paging:
+        parts.append(Text(f"Larger than memory: {plan.paging}"))
+    parts.append(_speed(plan))
     parts.append(Text("pannier serve " + shlex.join(plan.arguments), style="bold"))
     return Group(*parts)
 
@@ -58,6 +58,18 @@ def _client(plan: Plan) -> Text:
     total = client["total_bytes"]
     text = f"Each additional client: {', '.join(parts)}"
     return Text(text + (f"; {size_text(total)} in all" if total is not None else ""))
+
+
+def _speed(plan: Plan) -> Text:
+    names = ", ".join(name.removesuffix("_s").replace("_", " ") for name in plan.assumed)
+    rates = f"assumed ({names}): `pannier bench machine` measures them" if names else "measured"
+    hits = f"; hits of the cache by {plan.trace}" if plan.trace else "; hits of the cache assumed"
+    rate = 1 / plan.seconds
+    text = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
+    return Text(
+        f"about {text} tokens/s for one client, by bandwidth alone; rates {rates}"
+        + (hits if plan.config.moe_cache_mib else "")
+    )
 
 
 def _choices(choices: Sequence[Choice]) -> Table:

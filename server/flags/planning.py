@@ -15,4 +15,7 @@ PLANNING: tuple[Flag, ...] = (
     value("--prefer", "start.prefer", "WHAT", one_of(*get_args(Prefer)),
           "what a plan chooses for: speed (weights on the devices), context or clients (default: "
           "speed)", usual=True),
+    value("--trace", "start.trace", "FILE", str,
+          "what `pannier trace` recorded of this model: how often a cache of experts has what is "
+          "needed (default: as others measured with models of 512 experts)", usual=True),
 )  # fmt: skip

@@ -10,7 +10,7 @@ from pannier.planner import Wish, make_plan
 from pannier.planner.arrangement import split_layers
 from pannier.planner.facts import Layer
 from pannier.planner.search import largest
-from pannier.planner.speed import Bandwidths
+from pannier.planner.speed import GB, Bandwidths
 from tests.planner.machine import GIB, MIB, Machine, dense, moe, wish
 
 
@@ -47,11 +47,22 @@ def test_experts_go_first_and_only_as_many_as_must():
 
 
 def test_a_cache_of_experts_where_it_promises_more_than_whole_layers():
-    plan = planned(moe(n_layers=32), wish(16 * GIB))
+    facts, asked = moe(n_layers=32), wish(16 * GIB, load_mode="none")
+    rates = Bandwidths(link=50 * GB)
+    plan = make_plan(asked, facts, Machine(facts), rates)
     assert plan.config.experts == "cpu"
     assert plan.config.moe_cache_mib << 20 > 9 * GIB
-    without = planned(moe(n_layers=32), wish(16 * GIB, fixed=["moe_cache_mib"]))
-    assert plan.seconds < without.seconds
+    without = replace(asked, fixed=frozenset({"moe_cache_mib"}))
+    assert plan.seconds < make_plan(without, facts, Machine(facts), rates).seconds
+
+
+def test_no_cache_where_its_hits_or_the_link_are_too_few():
+    facts, rates = moe(n_layers=32), Bandwidths(link=50 * GB)
+    pinned, mapped = wish(16 * GIB, load_mode="none"), wish(16 * GIB)
+    plan = make_plan(mapped, facts, Machine(facts), rates)
+    assert plan.config.moe_cache_mib == 0, "pages of the file are copied by way of the driver"
+    even = ((0.0, 0.0), (1.0, 1.0))
+    assert make_plan(pinned, facts, Machine(facts), rates, even).config.moe_cache_mib == 0
 
 
 def test_a_cache_holds_the_experts_of_all_clients_at_once():
