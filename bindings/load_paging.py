@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import _ffi
-from .disk_rate import disk_rate
 from .memory import TensorRow
 from .modelfile import ModelFile
 from .native_rows import tensor_rows
@@ -18,6 +17,11 @@ from .system_memory import available_memory
 
 if TYPE_CHECKING:
     from .planner.speed import Bandwidths
+
+BLOCK_BYTES = 512 << 10
+"""About one matrix of an expert: what the kernel is asked for at once."""
+DISK_S = 0.25
+"""For each of two rates."""
 
 logger = logging.getLogger("pannier.engine")
 
@@ -46,11 +50,13 @@ def page(file: ModelFile, params: _ffi.model_params, load_mode: str) -> Paging |
 
 
 def _bandwidths(file: ModelFile) -> Bandwidths:
-    """This machine's, and those of the disk that has the file."""
+    """This machine's, and of the disk that has the file what it gives now."""
+    from .bench.disk import measure_disk
+    from .planner.machine import measured
     from .planner.speed import Bandwidths
 
-    known = Bandwidths()
-    return replace(known, disk=disk_rate(file.path) or known.disk)
+    disk = measure_disk(file.path, BLOCK_BYTES, DISK_S).blocks
+    return replace(measured() or Bandwidths(), disk=disk)
 
 
 def _planned(file: ModelFile, params: _ffi.model_params) -> Sequence[TensorRow]:

@@ -34,6 +34,8 @@ class Paging:
     """What else of them every token reads."""
     used_fraction: float
     """Of the experts, how many work for a token."""
+    device_bytes: float = 0.0
+    """What a token reads of weights elsewhere, on GPUs."""
     seconds: float | None = None
     """What a token should take for one client; None: nobody asked."""
 
@@ -58,9 +60,10 @@ class Paging:
         return missed + (self.other_bytes if self.other_bytes > self.room_bytes else 0)
 
     def seconds_per_token(self, rates: Bandwidths) -> float:
-        """Of one client: every byte is read by the CPU, some by the disk before."""
+        """Of one client: the CPU reads every byte, some of them after the disk did."""
         read = self.other_bytes + self.expert_bytes * self.used_fraction
-        return read / rates.cpu + self.disk_bytes / rates.disk
+        on_host = read / rates.cpu + self.disk_bytes / rates.disk
+        return on_host + self.device_bytes / rates.gpu
 
     def as_dict(self) -> dict[str, float | None]:
         """JSON-ready."""
@@ -84,7 +87,17 @@ def find_paging(file: ModelFile, tensors: Sequence[TensorRow], available: int) -
         return None
     experts, others = weight_reads(tensors)
     used = ModelFacts.of(file).used_fraction
-    return Paging(on_host, room_in(available), experts.get(HOST, 0), others.get(HOST, 0), used)
+    reads = {
+        device: others.get(device, 0) + experts.get(device, 0) * used for device in experts | others
+    }
+    return Paging(
+        weight_bytes=on_host,
+        room_bytes=room_in(available),
+        expert_bytes=experts.get(HOST, 0),
+        other_bytes=others.get(HOST, 0),
+        used_fraction=used,
+        device_bytes=sum(reads.values()) - reads.get(HOST, 0.0),
+    )
 
 
 def check_mapped(tensors: Sequence[TensorRow], available: int, load_mode: str) -> None:

@@ -8,7 +8,9 @@ from .cost import Cost
 from .facts import ModelFacts
 
 
-def paging_of(cost: Cost, facts: ModelFacts, budgets: tuple[Budget, ...]) -> Paging | None:
+def paging_of(
+    cost: Cost, facts: ModelFacts, budgets: tuple[Budget, ...], seconds: float | None = None
+) -> Paging | None:
     """Of weights that are mapped, beside what has to be in system memory. None if they fit, or
     nobody said how much of that there is."""
     room = sum(one.usable_bytes for one in budgets if one.device == HOST) - cost.used_bytes(HOST)
@@ -21,4 +23,5 @@ def paging_of(cost: Cost, facts: ModelFacts, budgets: tuple[Budget, ...]) -> Pag
         expert_bytes=cost.expert_bytes.get(HOST, 0),
         other_bytes=cost.weight_bytes.get(HOST, 0),
         used_fraction=facts.used_fraction,
+        seconds=seconds,
     )

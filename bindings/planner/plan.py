@@ -68,6 +68,8 @@ class Plan:
         if self.config.moe_cache_mib:
             is_mapped = self.config.load_mode in MAPPED_MODES
             names.append("link_mapped" if is_mapped else "link")
+        if self.paging:
+            names.append("disk")
         return tuple(
             name for name in dict.fromkeys(("cpu", *names)) if name not in self.bandwidths.measured
         )

@@ -48,7 +48,7 @@ def make_plan(
         given_up=given_up(placed, wish, facts),
         choices=cheaper_choices(placed, wish, search.placer),
         next_client=search.next_client(placed),
-        paging=paging_of(placed.cost, facts, wish.budgets),
+        paging=paging_of(placed.cost, facts, wish.budgets, placed.seconds),
         ways=search.ways(placed),
         bandwidths=bandwidths,
     )

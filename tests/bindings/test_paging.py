@@ -1,5 +1,7 @@
 """Weights that memory has no room for, in figures."""
 
+from dataclasses import replace
+
 import pytest
 
 from pannier.errors import ModelError
@@ -40,9 +42,11 @@ def test_what_all_tokens_read_is_read_again_where_it_has_no_room():
 
 
 def test_time_is_the_processor_s_and_the_disk_s():
-    rates = Bandwidths(cpu=2 * GIB, disk=GIB)
+    rates = Bandwidths(cpu=2 * GIB, disk=GIB, gpu=8 * GIB)
     one = paging(room=3)
     assert one.seconds_per_token(rates) == pytest.approx((1 + 1) / 2 + 0.19)
+    beside = replace(one, device_bytes=4 * GIB)
+    assert beside.seconds_per_token(rates) == pytest.approx((1 + 1) / 2 + 0.19 + 0.5)
 
 
 def test_the_text_has_the_figures():
