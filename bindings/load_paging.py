@@ -52,11 +52,12 @@ def page(file: ModelFile, params: _ffi.model_params, load_mode: str) -> Paging |
 def _bandwidths(file: ModelFile) -> Bandwidths:
     """This machine's, and of the disk that has the file what it gives now."""
     from .bench.disk import measure_disk
+    from .device import devices
     from .planner.machine import measured
     from .planner.speed import Bandwidths
 
     disk = measure_disk(file.path, BLOCK_BYTES, DISK_S).blocks
-    return replace(measured() or Bandwidths(), disk=disk)
+    return replace(measured(devices()) or Bandwidths(), disk=disk)
 
 
 def _planned(file: ModelFile, params: _ffi.model_params) -> Sequence[TensorRow]:

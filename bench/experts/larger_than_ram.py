@@ -21,7 +21,7 @@ from typing import Any
 
 from load import Load, run
 from memory_limit import MemoryLimit, memory_limit
-from peer import Server, pannier_command, running, stock_server
+from peer import Server, pannier_command, running
 
 PROMPT = 1
 
@@ -53,7 +53,13 @@ def larger_than_ram(args: argparse.Namespace) -> dict[str, Any]:
     commands = {
         "pannier": pannier_command("serve", *flags),
         # repacked weights are a copy, for which there is no room
-        "llama-server": [stock_server(), *flags, "--no-repack", "--no-webui", "--no-warmup"],
+        "llama-server": [
+            str(args.llama_server),
+            *flags,
+            "--no-repack",
+            "--no-webui",
+            "--no-warmup",
+        ],
     }
     tokens = {"pannier": args.tokens, "llama-server": args.peer_tokens}
     results = {

@@ -1,6 +1,10 @@
 """Experts: where they are, how fast that is, and what it takes.
 
-python bench/experts/run.py --larger-than-ram --limit 6G --out FILE
+    python bench/experts/run.py --backend cuda --vram 8G --model q.gguf --out FILE
+    python bench/experts/run.py --larger-than-ram --limit 6G --out FILE
+
+The first compares placements for 1 and 8 clients; the second runs a model in less memory than it
+takes. Run `pannier bench machine` before, so that rooflines and predictions are this machine's.
 """
 
 from __future__ import annotations
@@ -11,12 +15,15 @@ import os
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
+from chart import write_chart
 from larger_than_ram import larger_than_ram
 from machine import machine, revision
+from placements import placements
 from synthetic import ensure_synthetic
 
 from pannier.server.flags.values import sizes
@@ -24,17 +31,31 @@ from pannier.server.flags.values import sizes
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="GGUF; default: 12 layers of Qwen3-Coder-Next, made here")
-    parser.add_argument("--larger-than-ram", action="store_true", help="under a limit of memory")
-    parser.add_argument("--limit", type=size, default=6 << 30, help="of memory, as 6G (default)")
-    parser.add_argument("--tokens", type=int, default=150, help="of each turn (default: 150)")
-    parser.add_argument(
-        "--peer-tokens", type=int, default=30, help="of llama-server's (default: 30)"
-    )
-    parser.add_argument("--turns", type=int, default=3, help="beside the first (default: 3)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, help="JSON file of the results")
-    return parser.parse_args(argv)
+    add = parser.add_argument
+    add("--model", help="GGUF; default: 12 layers of Qwen3-Coder-Next, made here")
+    add("--out", type=Path, help="JSON file of the results; a chart is put beside it")
+    add("--threads", type=int, default=os.cpu_count() or 1)
+    add("--turns", type=int, default=3, help="of each server, beside a first (default: 3)")
+    add("--llama-server", help="binary; default: the stock engine's, built if absent")
+    places = parser.add_argument_group("placements")
+    add = places.add_argument
+    add("--backend", default="cuda", help="cuda, vulkan ... (default: cuda)")
+    add("--software", action="store_true", help="say that the device is a software driver")
+    add("--vram", dest="vram_text", default="8G", help="of the device (default: 8G)")
+    add("--clients", default="1,8", help="numbers of clients (default: 1,8)")
+    add("--prompt", type=int, default=32, help="tokens of each prompt (default: 32)")
+    add("--predict", type=int, default=256, help="tokens to generate (default: 256)")
+    add("--vocab", type=int, default=250, help="draw prompt tokens below this id")
+    add("--flags", default="", help="more flags for both servers, such as '-fa off'")
+    larger = parser.add_argument_group("larger than RAM")
+    add = larger.add_argument
+    add("--larger-than-ram", action="store_true", help="under a limit of memory")
+    add("--limit", type=size, default=6 << 30, help="of memory, as 6G (default)")
+    add("--tokens", type=int, default=300, help="of each turn (default: 300)")
+    add("--peer-tokens", type=int, default=12, help="of llama-server's (default: 12)")
+    args = parser.parse_args(argv)
+    args.vram = size(args.vram_text)
+    return args
 
 
 def size(text: str) -> int:
@@ -45,18 +66,29 @@ def size(text: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     args.model = args.model or str(ensure_synthetic("qwen3-coder-next", 12))
-    report = {
+    args.llama_server = args.llama_server or stock_server(args)
+    report: dict[str, Any] = {
         "bench": "experts",
-        "mode": "larger than RAM",
+        "mode": "larger than RAM" if args.larger_than_ram else "placements",
         "date": date.today().isoformat(),
         "revision": revision(),
         "llama.cpp": "b11549",
         "machine": machine(),
-        **larger_than_ram(args),
     }
+    report |= larger_than_ram(args) if args.larger_than_ram else placements(args)
     if args.out:
         args.out.write_text(json.dumps(report, indent=1) + "\n")
+        write_chart(report, args.out.with_suffix(".svg"))
     return 0
+
+
+def stock_server(args: argparse.Namespace) -> str:
+    """llama-server of the same pin and backend, without our patches."""
+    from pannier.engine import BuildOptions, ensure_engine
+
+    backend = "cpu" if args.larger_than_ram else args.backend
+    engine = ensure_engine(BuildOptions(backend=backend, unpatched=True, tools=True))
+    return str(engine.directory / "bin" / "llama-server")
 
 
 if __name__ == "__main__":
