@@ -1,8 +1,8 @@
 """Where experts are and how fast that is: all in system memory, some layers' on the device, a cache
 of them, and what `auto` makes of it; llama-server of the same pin beside it, with the same memory.
 
-Every setup is a server of its own. Its clients have the model write at temperature 1 from prompts of
-random words: a synthetic model's routers have their skew and locality in such text.
+Every setup is a server of its own. Its clients have the model write at temperature 1 from prompts
+of random words: a synthetic model's routers have their skew and locality in such text.
 """
 
 from __future__ import annotations

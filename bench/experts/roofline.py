@@ -1,6 +1,6 @@
 """What this machine's bandwidths allow: tokens per second, were nothing but bytes to be moved.
 
-Rates are `pannier bench machine`'s; where nothing was measured, assumed ones, and the result says so.
+Rates are `pannier bench machine`'s; what was not measured is assumed, and the result says so.
 """
 
 from __future__ import annotations
