@@ -1,5 +1,8 @@
 """pannier: big mixture-of-experts and hybrid models on small GPUs, on llama.cpp."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .adapter import Adapter
 from .batch import Batch, Sampled, StepResult
 from .chat import ChatPrompt
@@ -34,15 +37,52 @@ from .sampling import SamplingParams
 from .sequence import Sequence
 from .sharing import CellGroup
 
+if TYPE_CHECKING:
+    from .completion import Completion
+    from .free_sampler import Sampler
+    from .llama import (
+        Llama,
+        LlamaGrammar,
+        LlamaPromptLookupDecoding,
+        LlamaState,
+        LogitsProcessorList,
+        MinTokensLogitsProcessor,
+        StoppingCriteriaList,
+    )
+    from .pool import Call, Pool
+
+_LATER = {
+    "Call": "pool",
+    "Completion": "completion",
+    "Pool": "pool",
+    "Sampler": "free_sampler",
+} | dict.fromkeys(
+    (
+        *("Llama", "LlamaGrammar", "LlamaPromptLookupDecoding", "LlamaState"),
+        *("LogitsProcessorList", "MinTokensLogitsProcessor", "StoppingCriteriaList"),
+    ),
+    "llama",
+)
+"""Names that are imported when they are asked for: the scheduler comes with them."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'pannier' has no attribute {name!r}")
+    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+
+
 __all__ = [
     "Adapter",
     "ArgumentError",
     "Batch",
     "CacheFull",
+    "Call",
     "CellGroup",
     "ChatError",
     "ChatPrompt",
     "ClosedError",
+    "Completion",
     "Context",
     "ContextError",
     "ContextPlan",
@@ -52,9 +92,15 @@ __all__ = [
     "DeviceMemory",
     "EngineError",
     "EngineNotFound",
+    "Llama",
+    "LlamaGrammar",
+    "LlamaPromptLookupDecoding",
+    "LlamaState",
     "LoadCancelled",
+    "LogitsProcessorList",
     "MemoryReport",
     "MemoryRow",
+    "MinTokensLogitsProcessor",
     "Model",
     "ModelError",
     "MoeCache",
@@ -64,14 +110,17 @@ __all__ = [
     "PlacementError",
     "PlacementReport",
     "PlanError",
+    "Pool",
     "RequestError",
     "Routes",
     "Sampled",
+    "Sampler",
     "SamplingParams",
     "Sequence",
     "SequenceMemory",
     "ServerError",
     "StepResult",
+    "StoppingCriteriaList",
     "TensorRow",
     "TraceError",
     "devices",

@@ -416,6 +416,8 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
     ("model_get_info", c.c_int, [_HANDLE, c.POINTER(model_info)]),
     ("model_description", c.c_int, [_HANDLE, _OUT_TEXT]),
     ("model_tensors", c.c_int, [_HANDLE, c.POINTER(tensor_row), int32_arg, _I32P]),
+    ("match_names", c.c_int, [c.c_char_p, _TEXTS, int32_arg, c.POINTER(c.c_int8)]),
+    ("model_lock", c.c_int, [_HANDLE, _TEXTS, int32_arg, _I32P]),
     ("model_metadata", c.c_int, [_HANDLE, _OUT_TEXT]),
     ("model_add_adapter", c.c_int, [_HANDLE, c.c_char_p, _I32P]),
     (
@@ -461,6 +463,14 @@ PROTOTYPES: list[tuple[str, Any, list[Any]]] = [
         [_HANDLE, int32_arg, c.POINTER(sampler_params), _I32P, int32_arg, int32_arg],
     ),
     ("sampler_clear", c.c_int, [_HANDLE, int32_arg]),
+    (
+        "sampler_create",
+        c.c_int,
+        [_HANDLE, c.POINTER(sampler_params), int32_arg, c.POINTER(_HANDLE)],
+    ),
+    ("sampler_free", None, [_HANDLE]),
+    ("sampler_choose", c.c_int, [_HANDLE, _F32P, int32_arg, _I32P]),
+    ("sampler_accept", c.c_int, [_HANDLE, int32_arg]),
     ("routes_take", c.c_int, [_HANDLE, _I32P, c.c_size_t, c.POINTER(c.c_size_t)]),
     ("context_moe_cache", c.c_int, [_HANDLE, c.POINTER(moe_layer), int32_arg, _I32P]),
     ("context_memory", c.c_int, [_HANDLE, c.POINTER(memory_row), int32_arg, _I32P]),

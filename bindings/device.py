@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import _ffi
@@ -34,6 +35,21 @@ def devices() -> list[Device]:
     """All devices, with their memory as it is now."""
     lib = _ffi.library()
     return [_device(lib, index) for index in range(lib.device_count())]
+
+
+def layer_devices(names: Sequence[str] = ()) -> list[Device]:
+    """Those that llama.cpp puts layers on, in its order: the named ones, else all GPUs, servers
+    of others first, else an integrated one."""
+    known = [device for device in devices() if device.type in ("gpu", "igpu")]
+    if names:
+        return [device for name in names for device in known if device.name == name]
+    gpus = [device for device in known if device.type == "gpu"]
+    remote = [device for device in gpus if device.backend == "RPC"]
+    local: dict[str, Device] = {}
+    for device in gpus:
+        if device.backend != "RPC":
+            local.setdefault(device.id or device.name, device)  # one GPU can have two drivers
+    return [*remote, *local.values()] or known[:1]
 
 
 def _device(lib: _ffi.Library, index: int) -> Device:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,10 +26,13 @@ DISK_S = 0.25
 logger = logging.getLogger("pannier.engine")
 
 
-def page(file: ModelFile, params: _ffi.model_params, load_mode: str) -> Paging | None:
+def page(
+    file: ModelFile, params: _ffi.model_params, load_mode: str, locked: Collection[str] = ()
+) -> Paging | None:
     """Have weights mapped that memory has no room for: not repacked, and their experts read ahead
     of the computation. None where they fit.
 
+    locked: names of tensors that are to be locked in memory.
     Logs a warning with the rate to expect. Raises ModelError where they may not be mapped.
     """
     available = available_memory()
@@ -39,7 +42,7 @@ def page(file: ModelFile, params: _ffi.model_params, load_mode: str) -> Paging |
         return None
     params.no_repack = True
     tensors = _planned(file, params)
-    check_mapped(tensors, available, load_mode)
+    check_mapped(tensors, available, load_mode, locked)
     paging = find_paging(file, tensors, available)
     if paging is None or not is_mapped(tensors):
         return None

@@ -3,7 +3,7 @@ file again whenever the kernel had to drop them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -100,20 +100,22 @@ def find_paging(file: ModelFile, tensors: Sequence[TensorRow], available: int) -
     )
 
 
-def check_mapped(tensors: Sequence[TensorRow], available: int, load_mode: str) -> None:
+def check_mapped(
+    tensors: Sequence[TensorRow], available: int, load_mode: str, locked: Collection[str] = ()
+) -> None:
     """Raise ModelError for weights that would be copied into memory that does not have the room,
-    or locked there."""
-    locked = "mlock" in load_mode
-    held = sum(
-        tensor.bytes
-        for tensor in tensors
-        if tensor.device == HOST and (locked or not is_mapped([tensor]))
-    )
+    or locked there: all by the load mode, or those with the names `locked`."""
+
+    def is_held(tensor: TensorRow) -> bool:
+        return "mlock" in load_mode or tensor.name in locked or not is_mapped([tensor])
+
+    held = sum(tensor.bytes for tensor in tensors if tensor.device == HOST and is_held(tensor))
     if held > available:
         raise ModelError(
-            f"the weights in system memory take {held / GIB:.1f} GiB, and "
-            f"{available / GIB:.1f} GiB are available: with load mode {load_mode} all of them have "
-            "to be there. With mmap they are read from the file when they are needed"
+            f"weights of {held / GIB:.1f} GiB have to be in system memory, which has "
+            f"{available / GIB:.1f} GiB available: copied, pinned or locked they do not fit. With "
+            "--load-mode mmap and --host-memory mmap they are read from the file when they are "
+            "needed"
         )
 
 

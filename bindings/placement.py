@@ -14,16 +14,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from .errors import ArgumentError, ModelError
+from .errors import ModelError
+from .expert_words import Place, expert_layers, parse_experts
+from .layer_ranges import MAX_LAYERS, layers_pattern
 
 EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 """Names of the routed experts' tensors (llama.cpp, `common/common.h`)."""
 
-DENSE_FFN = r"ffn_(up|down|gate)\."
-"""Names of dense feed-forward weights, behind the layer (`common/common.h`)."""
-
-BY_LAYER = r"blk\\\.\d+"
-"""How a pattern for one layer begins, as a regex."""
+DENSE_FFN = r"\.ffn_(up|down|gate)\."
+"""Names of dense feed-forward weights (`common/common.h`)."""
 
 INPUT = r"^(token_embd|token_embd_norm|position_embd|token_types|per_layer_token_embd)\."
 """Names of the input layer's tensors (llama.cpp, `src/llama-arch.cpp`, LLM_TENSOR_LAYER_INPUT)."""
@@ -40,11 +39,10 @@ RESERVED_BYTES = 1024
 """Blanks behind the placement in a file's metadata, so that another one fits without moving the
 tensors."""
 
-ExpertsOn = Literal["cpu", "gpu", "auto"]
 PlacedOn = Literal["cpu", "gpu", "auto", "input"]
 Override = tuple[str, str]
 
-_HARMLESS = re.compile(r"[A-Za-z0-9_.|()\\^$\[\]-]{1,256}")
+_HARMLESS = re.compile(r"[A-Za-z0-9_.|()\\^$\[\]-]{1,1024}")
 """A file is untrusted and its patterns reach llama.cpp's std::regex, which a repetition can keep
 busy for ever. So rows have none."""
 
@@ -66,21 +64,23 @@ class Placement:
 
     @classmethod
     def of_experts(
-        cls, device: ExpertsOn, tensors: Iterable[tuple[str, int]], *, tied: bool = False
+        cls, words: str, tensors: Iterable[tuple[str, int]], *, tied: bool = False
     ) -> Placement:
-        """Routed experts on `device`, the rest on the GPU; `tensors` are (name, bytes).
+        """Routed experts as the words of `parse_experts` say, the rest on the GPU; `tensors` are
+        (name, bytes).
 
         tied: the token embeddings are the output matrix too, so the GPU has a copy of them.
+
+        Raises ArgumentError for words that do not fit the tensors.
         """
-        if device not in get_args(ExpertsOn):
-            raise ArgumentError(f"experts on {device!r}: one of {', '.join(get_args(ExpertsOn))}")
-        patterns: list[tuple[str, PlacedOn]] = [(EXPERTS, device), (INPUT, "input"), (REST, "gpu")]
-        sizes = dict.fromkeys((pattern for pattern, _ in patterns), 0)
-        for name, n_bytes in tensors:
-            sizes[next(pattern for pattern in sizes if re.search(pattern, name))] += n_bytes
+        sizes = dict(tensors)
+        patterns = [*_expert_patterns(words, sizes), (INPUT, "input"), (REST, "gpu")]
+        sums = dict.fromkeys((pattern for pattern, _ in patterns), 0)
+        for name, n_bytes in sizes.items():
+            sums[next(pattern for pattern in sums if re.search(pattern, name))] += n_bytes
             if tied and name == "token_embd.weight":
-                sizes[REST] += n_bytes
-        return cls(tuple(PlacementRow(*row, sizes[row[0]]) for row in patterns if sizes[row[0]]))
+                sums[REST] += n_bytes
+        return cls(tuple(PlacementRow(*row, sums[row[0]]) for row in patterns if sums[row[0]]))
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Placement | None:
@@ -158,13 +158,24 @@ def _row(pattern: object, device: object, n_bytes: object) -> PlacementRow:
     return PlacementRow(pattern, device, n_bytes)  # type: ignore[arg-type]
 
 
-def expert_overrides(n_cpu_moe: int) -> list[Override]:
-    """Rows that keep the experts of the first `n_cpu_moe` layers in CPU memory, as llama-server's
-    `--n-cpu-moe` does."""
-    return [(rf"blk\.{layer}{EXPERTS}", "CPU") for layer in range(n_cpu_moe)]
+def experts_of(layers: Iterable[int]) -> str:
+    """The pattern of these layers' routed experts."""
+    return layers_pattern(layers) + EXPERTS
+
+
+def _expert_patterns(words: str, names: Collection[str]) -> list[tuple[str, PlacedOn]]:
+    """Those of experts that are not on the GPU go first."""
+    experts = parse_experts(words)
+    if not experts.rows:
+        assert experts.rest is not None
+        return [(EXPERTS, experts.rest)]
+    devices: dict[Place, frozenset[int]] = experts.by_layer(expert_layers(names, EXPERTS))
+    on_cpu = [(experts_of(devices["cpu"]), "cpu")] if devices["cpu"] else []
+    return [*on_cpu, (EXPERTS, "gpu")]  # type: ignore[list-item]
 
 
 def dense_overrides(n_cpu_ffn: int) -> list[Override]:
-    """Rows that keep the dense feed-forward weights of the first layers in CPU memory, as
+    """The row that keeps the dense feed-forward weights of the first layers in CPU memory, as
     llama-server's `--n-cpu-ffn` does."""
-    return [(rf"blk\.{layer}\.{DENSE_FFN}", "CPU") for layer in range(n_cpu_ffn)]
+    layers = range(min(n_cpu_ffn, MAX_LAYERS))
+    return [(layers_pattern(layers) + DENSE_FFN, "CPU")] if layers else []

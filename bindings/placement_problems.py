@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .placement import BY_LAYER, DENSE_FFN, EXPERTS
+from .layer_ranges import layers_text
 
 if TYPE_CHECKING:
-    from .op_placement import MisplacedOp, MisplacedWeight, PlacementReport, UsedOverride
+    from .op_placement import MisplacedOp, MisplacedWeight, PlacementReport
 
 ATTENTION = "FLASH_ATTN_EXT"
 CACHE_FLAGS = {"k": "-ctk", "v": "-ctv"}
@@ -71,7 +71,7 @@ def _by_weight(ops: list[MisplacedOp], weight: MisplacedWeight) -> Problem:
 
 def _what(ops: list[MisplacedOp], when: str = "") -> str:
     first, layers = ops[0], {op.layer for op in ops}
-    where = "" if layers == {-1} else f" of {_layers(layers)}"
+    where = "" if layers == {-1} else f" of {layers_text(layers - {-1})}"
     return f"{first.op}{where}{when} would run on {first.device} instead of {first.planned}"
 
 
@@ -106,18 +106,6 @@ def _by_layer(layers: set[int]) -> str:
     numbers = "|".join(str(layer) for layer in sorted(layers - {-1}))
     keep = rf"keep these layers in system memory, -ot 'blk\.({numbers})\.=CPU'" if numbers else ""
     return ", or ".join(filter(None, [keep, "use another --backend"]))
-
-
-def _layers(layers: set[int]) -> str:
-    """ "layer 3", "layers 0-3, 7"."""
-    runs: list[list[int]] = []
-    for layer in sorted(layers - {-1}):
-        if runs and runs[-1][1] == layer - 1:
-            runs[-1][1] = layer
-        else:
-            runs.append([layer, layer])
-    texts = [str(begin) if begin == end else f"{begin}-{end}" for begin, end in runs]
-    return f"layer{'s' if len(runs) > 1 or '-' in texts[0] else ''} {', '.join(texts)}"
 
 
 # ---------------------------------------------------------------- weights, overrides, the cache
@@ -157,25 +145,15 @@ def _weight_remedy(names: set[str], device: str) -> str:
 
 
 def _overrides(report: PlacementReport) -> Iterator[Problem]:
-    rows = report.overrides
-    used = {_family(row) for row in rows[: report.asked.n_named] if row.n_taken}
-    used |= {_family(row) for row in rows[report.asked.n_named :] if row.n_matching}
-    for row in rows:
-        if _family(row) in used:
+    for i, row in enumerate(report.overrides):
+        if row.n_taken if i < report.asked.n_named else row.n_matching:
             continue
-        used.add(_family(row))  # said once
         taken = row.n_matching and "all that it matches is taken by those before it"
         yield Problem(
             f"the tensor override {row.pattern}={row.buffer_type} has no effect",
             taken or "no tensor of this model has a name that it matches",
             "leave it out, or see `pannier inspect --tensors FILE` for the names",
         )
-
-
-def _family(row: UsedOverride) -> str:
-    """Rows that a flag about the first layers makes, for more of them than there are, are one."""
-    is_by_layer = re.match(BY_LAYER, row.pattern) and row.pattern.endswith((EXPERTS, DENSE_FFN))
-    return re.sub(BY_LAYER, "", row.pattern) if is_by_layer else row.pattern
 
 
 def _cache_types(report: PlacementReport) -> Iterator[Problem]:

@@ -7,9 +7,9 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from ..placement import ExpertsOn
+from ..expert_words import FORMS
 
 if TYPE_CHECKING:
     from ..engine.progress import Report
@@ -78,10 +78,10 @@ def _add_placement(group: Any) -> None:
     add = group.add_argument
     add(
         "--experts",
-        choices=get_args(ExpertsOn),
+        metavar="WHERE",
         default="auto",
-        help="where the routed experts belong, written into the file; auto: on the GPU if the "
-        "model fits there when it is loaded (default: %(default)s)",
+        help=f"where the routed experts belong, written into the file: {FORMS}; auto: on the GPU "
+        "if the model fits there when it is loaded (default: %(default)s)",
     )
     add("--split-experts", action="store_true", help="write the experts to a shard of their own")
 

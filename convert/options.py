@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..errors import ConvertError
-from ..placement import ExpertsOn
+from ..errors import ArgumentError, ConvertError
+from ..expert_words import parse_experts
 from .recipes import nearest, recipe_named
 
 AUTO = "auto"
@@ -33,7 +33,8 @@ class Options:
     requantize: bool = False
     """Let the recipe have tensors that are NVFP4 or MXFP4 in the checkpoint."""
     target_bytes: int | None = None
-    experts: ExpertsOn = "auto"
+    experts: str = "auto"
+    """As `parse_experts` reads it."""
     split_experts: bool = False
     mtp: Mtp = "keep"
     name: str | None = None
@@ -61,7 +62,10 @@ def make_options(
         target_bytes=None if target_size is None else parse_size(target_size),
         **rest,
     )
-    _require_choice("experts", options.experts, get_args(ExpertsOn))
+    try:
+        parse_experts(options.experts)
+    except ArgumentError as error:
+        raise ConvertError(str(error)) from error
     _require_choice("mtp", options.mtp, get_args(Mtp))
     if options.target_bytes is not None and options.quant != AUTO:
         raise ConvertError(

@@ -84,6 +84,10 @@ class EngineConfig:
     check_tensors: bool = False
     repack: bool = True
     no_host: bool = False
+    host_memory: str | None = None
+    """What weights in system memory lie in, as `parse_host_memory` reads it."""
+    pin_budget: int | None = None
+    """Most bytes that may be pinned."""
     kv_overrides: tuple[tuple[str, str, str], ...] = ()
     """Rows of metadata key, type and value as text."""
     split_mode: str = "layer"
@@ -113,6 +117,8 @@ class EngineConfig:
     poll: int = 50
     poll_batch: int | None = None
     numa: str = ""
+    logits_all: bool = False
+    """Room for the logits of every token of a step, for requests that ask for them."""
     warmup: bool = True
     verbosity: int = 3
     """How much of llama.cpp's log is passed on, as `--verbosity`."""

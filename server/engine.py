@@ -174,9 +174,10 @@ def n_draft(context: Context, config: EngineConfig) -> int:
 def notice(context: Context, config: EngineConfig) -> str:
     """What the operator asked for and does not get, and what memory has no room for, a line for
     each."""
-    paging = context.model.paging
+    model = context.model
     problems = () if config.strict else context.placement(n_decoding(context, config)).problems
-    lines = [str(paging or ""), *map(str, problems), speculation_notice(context, config)]
+    rows = (str(model.paging or ""), *model.placement_notes, *model.host_memory.problems)
+    lines = [*rows, *map(str, problems), speculation_notice(context, config)]
     return "\n".join(filter(None, lines))
 
 
@@ -249,6 +250,7 @@ def facts(model: Model, context: Context) -> dict[str, Any]:
         "ftype": model.ftype,
         "n_params": model.n_params,
         "size_bytes": model.size_bytes,
+        "host_memory": str(model.host_memory) if model.host_memory.is_asked else "",
         "n_vocab": model.n_vocab,
         "n_ctx_train": model.n_ctx_train,
         "n_embd": model.n_embd,

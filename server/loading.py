@@ -9,11 +9,13 @@ from ..adapter import Adapter
 from ..batch import Batch
 from ..context import Context
 from ..cpu_threads import CpuThreads, set_numa
-from ..errors import ContextError
+from ..device import layer_devices
+from ..errors import ContextError, PlacementError
 from ..model import Model, Progress
 from ..modelfile import open_model_file
 from ..modelfile.costs import client_costs
 from ..op_placement import PlacementReport
+from ..planner.facts import ModelFacts
 from ..rope import Rope
 from .config import EngineConfig
 
@@ -25,13 +27,26 @@ N_FREE = 16
 
 
 def load_model(config: EngineConfig, progress: Progress | None = None) -> Model:
-    """The configuration's model, placed as it says. Raises `ModelError`, and `PlacementError`
-    before any weight is read."""
+    """The configuration's model, placed as it says. Raises `ModelError`, and `PlacementError`:
+    for devices before any weight is read, for system memory after."""
     if config.numa:
         set_numa(config.numa)
     if config.strict:
         planned_placement(config).check()
-    return Model(**model_options(config), check_tensors=config.check_tensors, progress=progress)
+    model = Model(**model_options(config), check_tensors=config.check_tensors, progress=progress)
+    if config.strict:
+        check_host_memory(model)
+    return model
+
+
+def check_host_memory(model: Model) -> None:
+    """Raises `PlacementError`, the model closed, where weights are not in the system memory that
+    was asked for."""
+    try:
+        model.host_memory.check()
+    except PlacementError:
+        model.close()
+        raise
 
 
 def make_context(model: Model, config: EngineConfig) -> Context:
@@ -72,11 +87,36 @@ def model_options(config: EngineConfig) -> dict[str, Any]:
         "lazy_mode": config.lazy_mode,
         "repack": config.repack,
         "no_host": config.no_host,
+        "host_memory": config.host_memory,
+        "pin_budget": config.pin_budget,
         "split_mode": config.split_mode,
         "tensor_split": config.tensor_split,
+        "context_bytes": () if config.tensor_split else context_bytes(config),
         "main_gpu": config.main_gpu,
         "kv_overrides": config.kv_overrides,
     }
+
+
+def context_bytes(config: EngineConfig) -> tuple[float, ...]:
+    """What the context will keep for each layer on its device, where there are several of them
+    that share the layers; a sliding window's cells are left out."""
+    if config.split_mode != "layer" or not config.offload_kqv:
+        return ()
+    if len(layer_devices(config.devices)) < 2:
+        return ()
+    file = open_model_file(config.model, config.kv_overrides)
+    facts, costs = ModelFacts.of(file), client_costs(file.metadata)
+    if costs is None:
+        return ()
+    n_sequences = config.n_parallel + n_prefixes(config, facts.n_ctx_train)
+    cells = (config.n_ctx or facts.n_ctx_train) * (costs.cell_bytes(config.cache_type_k) or 0)
+    states = n_sequences * costs.recurrent_bytes * (1 + config.n_draft)
+    n_attending = sum(layer.attends for layer in facts.layers) or 1
+    n_recurrent = sum(layer.is_recurrent for layer in facts.layers) or 1
+    return tuple(
+        layer.attends * cells / n_attending + layer.is_recurrent * states / n_recurrent
+        for layer in facts.layers
+    )
 
 
 def context_options(config: EngineConfig, n_ctx_train: int) -> dict[str, Any]:
@@ -97,7 +137,7 @@ def context_options(config: EngineConfig, n_ctx_train: int) -> dict[str, Any]:
         "kv_unified": config.kv_unified,
         "swa_full": config.swa_full,
         "n_rs_seq": config.n_draft,
-        "n_outputs_max": max(n_sequences, config.n_parallel * (1 + config.n_draft)),
+        "n_outputs_max": n_outputs(config, n_sequences),
         "moe_cache_bytes": config.moe_cache_mib * 2**20,
         "offload_kqv": config.offload_kqv,
         "op_offload": config.op_offload,
@@ -105,6 +145,12 @@ def context_options(config: EngineConfig, n_ctx_train: int) -> dict[str, Any]:
         "threads": threads,
         "threads_batch": threads_batch,
     }
+
+
+def n_outputs(config: EngineConfig, n_sequences: int) -> int:
+    """Most rows with an output in a step."""
+    n_sampled = config.n_parallel * (1 + config.n_draft)
+    return max(n_sequences, n_sampled, config.n_batch if config.logits_all else 0)
 
 
 def check_limits(context: Context, config: EngineConfig) -> None:

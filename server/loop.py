@@ -99,6 +99,8 @@ class EngineLoop(MessageLoop[Scheduler]):
         until = self.clock() + GATHER_S
         n_slots = self.scheduler.limits.n_slots
         while not self.stopping and 0 < len(self.scheduler.waiting) < n_slots:
+            if all(request.logits for request in self.scheduler.waiting):
+                return  # somebody goes token by token
             if self.clock() >= until or not self.poller.poll(GAP_MS):
                 return
             self.handle(self.connection.recv())
@@ -218,7 +220,8 @@ class EngineLoop(MessageLoop[Scheduler]):
             logger.error("no cells for a step of %d tokens: %s", plan.n_tokens, error)
             return self.scheduler.give_way(plan, str(error))
         except PannierError as error:
-            logger.error("a step of %d tokens failed: %s", plan.n_tokens, error)
+            level = logging.DEBUG if self.stopping else logging.ERROR
+            logger.log(level, "a step of %d tokens failed: %s", plan.n_tokens, error)
             for chunk in plan.chunks:
                 self.context.sequence(chunk.request.seq).clear()
             return self.scheduler.retry(plan, str(error))
@@ -230,6 +233,7 @@ class EngineLoop(MessageLoop[Scheduler]):
         sampled = [to_sampled(by_seq[row.seq_id], row, n_top > 0) for row in result.sampled]
         outputs = self.scheduler.update(plan, sampled)
         self.tell_memory(plan, outputs)
+        self.tell_logits(plan, outputs)
         self.note_drafts(plan, result.lost)
         return outputs
 
@@ -243,6 +247,21 @@ class EngineLoop(MessageLoop[Scheduler]):
         held = self.context.sequence_memory(*(asking[output.id].seq for output in told))
         for output, one in zip(told, held, strict=True):
             output.memory = request_memory(self.context, asking[output.id], one)
+
+    def tell_logits(self, plan: Plan, outputs: list[Output]) -> None:
+        """The logits of those that want them, which the next step overwrites."""
+        begin = 0
+        for chunk in plan.chunks:
+            end = begin + len(chunk.tokens)
+            wanted = chunk.request.request.logits
+            rows = range(begin, end) if wanted == "all" else range(end - 1, end)
+            if wanted == "all" or (wanted and chunk.sample):
+                output = next((one for one in outputs if one.id == chunk.request.id), None)
+                if output is None:
+                    output = Output(chunk.request.id, slot=chunk.request.slot)
+                    outputs.append(output)
+                output.logits += [self.context.logits(row) for row in rows]
+            begin += chunk.n_tokens
 
     def note_drafts(self, plan: Plan, lost: list[int]) -> None:
         for running in (chunk.request for chunk in plan.chunks if chunk.draft.tokens):
@@ -287,9 +306,11 @@ class EngineLoop(MessageLoop[Scheduler]):
             watch.started = self.clock()
             watch.n_reused = min(running.n_reused, watch.n_prompt)
             watch.reason, watch.drift_at = running.reason, running.drift_at
+        n_sampled = running.n_generated
+        begin = 0 if request.prompt_counts else len(running.tokens) - n_sampled
         try:
             self.context.set_sampler(
-                running.seq, request.sampling, running.tokens, request.n_probs, running.n_generated
+                running.seq, request.sampling, running.tokens[begin:], request.n_probs, n_sampled
             )
         except PannierError as error:
             plan.leave_out(running)
@@ -299,7 +320,11 @@ class EngineLoop(MessageLoop[Scheduler]):
         batch = Batch()
         for chunk in plan.chunks:
             batch.add(
-                chunk.request.seq, chunk.tokens, sample=chunk.sample, draft=chunk.draft.tokens
+                chunk.request.seq,
+                chunk.tokens,
+                sample=chunk.sample,
+                logits=chunk.request.request.logits == "all",
+                draft=chunk.draft.tokens,
             )
         n_top = max(chunk.request.request.n_probs for chunk in plan.chunks)
         return batch, n_top

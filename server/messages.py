@@ -17,6 +17,7 @@ from ..sampling import SamplingParams
 
 FinishReason = Literal["eos", "length", "embedded", "cancelled", "error"]
 Overflow = Literal["stop", "shift", "error"]
+Logits = Literal["", "last", "all"]
 Adapters = tuple[tuple[int, float], ...]
 """LoRA adapters with their scales, by id, without those whose scale is 0: what a request is
 computed with. Requests with different ones share neither a step nor a prefix."""
@@ -64,6 +65,11 @@ class Submit:
     """Tell how far the prompt is, from its start on and with each step."""
     report_memory: bool = False
     """Tell with the last output what the request held."""
+    prompt_counts: bool = True
+    """Penalties look back on the prompt, and not only on what was sampled."""
+    logits: Logits = ""
+    """Bring the logits of the last token of the prompt, or of all that are computed. Only between
+    threads of one process: they are large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +223,8 @@ class Output:
     only for requests that ask."""
     memory: dict[str, int] | None = None
     """What the request held at its end, with the last output of those that ask."""
+    logits: list[Any] = field(default_factory=list)
+    """Of those that ask: float32 arrays, [n_vocab], of tokens of the prompt, in their order."""
 
 
 @dataclass(frozen=True, slots=True)

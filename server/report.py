@@ -122,6 +122,7 @@ def kv_row(context: Context, holdings: Holdings, n_used: int, n_reserved: int) -
 def engine_row(context: Context, report: MemoryReport, n_steps: int) -> dict[str, Any]:
     """What is of the engine as a whole."""
     return {
+        "host_memory": context.model.host_memory.as_dict(),
         "graphs": {"n_steps": n_steps, "n_reused": context.graphs_reused},
         "n_sequences": context.n_parallel,
         "recurrent_seq_bytes": context.recurrent_seq_bytes,

@@ -96,6 +96,8 @@ async def _run(client: EngineClient, settings: ServerSettings, listener: Listene
         info = await client.start(lambda fraction: report(int(100 * fraction), 100))
     for line in info.notice.splitlines():
         log.warning("%s", line)
+    if info.facts.get("host_memory"):
+        log.info("weights in system memory: %s", info.facts["host_memory"])
     log.info("%s", banner(listener.url, settings, info, shows_page=listener.settings.shows_page))
     await client.wait_stopped()
 

@@ -84,7 +84,8 @@ def local_speaker(
     if loaded.paging:
         terminal.say(f"warning: {loaded.paging}")
     with loaded, make_context(loaded, config) as context:
-        for problem in () if config.strict else context.placement().problems:
+        problems = () if config.strict else context.placement().problems
+        for problem in (*loaded.placement_notes, *loaded.host_memory.problems, *problems):
             terminal.say(f"warning: {problem}")
         sampling = read_sampling(given, loaded.metadata)
         yield LocalSpeaker(context, sampling, args.predict)

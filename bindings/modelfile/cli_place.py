@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import get_args
 
-from ..placement import ExpertsOn
+from ..expert_words import FORMS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,10 +16,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--experts",
-        choices=get_args(ExpertsOn),
+        metavar="WHERE",
         required=True,
-        help="where the routed experts belong; auto: on the GPU if the model fits there when it "
-        "is loaded",
+        help=f"where the routed experts belong: {FORMS}; auto: on the GPU if the model fits there "
+        "when it is loaded",
     )
 
 

@@ -18,7 +18,7 @@ from rich.filesize import decimal
 
 from ..errors import ModelError
 from ..part import part_of, sweep_parts
-from ..placement import EXPERTS, PREFIX, RESERVED, RESERVED_BYTES, ExpertsOn, Placement, is_tied
+from ..placement import EXPERTS, PREFIX, RESERVED, RESERVED_BYTES, Placement, is_tied
 from .header import Header, read_header
 from .model_file import ModelFile, open_model_file
 
@@ -28,17 +28,19 @@ _COUNT_AT = 16
 _STRING, _ARRAY, _U32, _U64 = 8, 9, 4, 10
 
 
-def place(path: str | os.PathLike[str], experts: ExpertsOn) -> bool:
+def place(path: str | os.PathLike[str], experts: str) -> bool:
     """Write where a file's routed experts belong; True if that was done without a copy.
 
     path: a GGUF file, or the first one of a split set.
+    experts: as `pannier.expert_words` says.
 
-    Raises ModelError for a file that is not valid, has no experts, or cannot be written, and for
-    a disk without room for the copy. The file is the old or the new one at any time.
+    Raises ArgumentError for words that do not fit the file; ModelError for a file that is not
+    valid, has no experts, or cannot be written, and for a disk without room for the copy. The file
+    is the old or the new one at any time.
     """
     file = open_model_file(path)
     placement = placement_of(file, experts)
-    if placement.rows[0].pattern != EXPERTS:
+    if not placement.rows[0].pattern.endswith(EXPERTS):
         raise ModelError(f"{file.path} has no routed experts: there is nothing to place")
     header = read_header(file.shards[0])
     try:
@@ -50,7 +52,7 @@ def place(path: str | os.PathLike[str], experts: ExpertsOn) -> bool:
     return False
 
 
-def placement_of(file: ModelFile, experts: ExpertsOn) -> Placement:
+def placement_of(file: ModelFile, experts: str) -> Placement:
     """The placement of a file's tensors with its experts on a device."""
     sizes = {tensor.name: tensor.n_bytes for tensor in file.tensors}
     causal = bool(file.metadata.get(f"{file.architecture}.attention.causal", True))

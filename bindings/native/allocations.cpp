@@ -1,4 +1,5 @@
 // A record of every buffer that ggml holds, kept at the allocator: what the ledger is checked with.
+#include "host_memory.h"
 #include "memory_parts.h"
 
 #include "ggml-backend-impl.h"
@@ -35,7 +36,7 @@ struct recorder {
         bytes_by_buffer_type        rows;
         for (ggml_backend_buffer_t buffer : live) {
             if (!ggml_backend_buffer_is_multi_buffer(buffer) && !ggml_backend_buffer_is_meta(buffer)) {
-                rows[ggml_backend_buffer_get_type(buffer)] += ggml_backend_buffer_get_size(buffer);
+                rows[real_type(ggml_backend_buffer_get_type(buffer))] += ggml_backend_buffer_get_size(buffer);
             }
         }
         return rows;

@@ -1,6 +1,8 @@
 // Loading a model, its facts, its vocabulary.
+#include "host_memory.h"
 #include "memory_parts.h"
 #include "objects.h"
+#include "patterns.h"
 #include "read_ahead.h"
 
 #include "common.h"
@@ -15,7 +17,6 @@
 #include <cmath>
 #include <cstring>
 #include <map>
-#include <regex>
 #include <sys/stat.h>
 
 namespace pannier {
@@ -47,35 +48,37 @@ std::string names_of(const std::map<std::string, ggml_backend_buffer_type_t> & t
     return names;
 }
 
-std::regex parse_regex(const char * pattern) {
-    try {
-        return std::regex(pattern);
-    } catch (const std::regex_error & error) {
-        fail(PANNIER_ERROR_ARGUMENT, "tensor override pattern '%s' is not a regular expression: %s", pattern,
-             error.what());
-    }
-}
+struct override_lists {
+    std::vector<named_override> asked; // as somebody wants devices; the first that matches counts
+    std::vector<named_override> host;  // before those: which system memory tensors have that are there anyhow
+};
 
-std::vector<named_override> named_overrides(const pannier_model_params & params) {
-    std::vector<named_override> rows;
-    const auto                  types = buffer_types();
+override_lists named_overrides(const pannier_model_params & params, const std::vector<ggml_backend_dev_t> & devices) {
+    override_lists lists;
+    const auto     types = buffer_types();
     for (int32_t i = 0; i < params.n_overrides; ++i) {
         const char * pattern = params.override_patterns[i];
-        const auto   type    = types.find(params.override_buffers[i]);
+        if (auto * host = host_buffer_type(params.override_buffers[i], devices)) {
+            lists.host.push_back({ pattern, parse_pattern(pattern), host });
+            continue;
+        }
+        const auto type = types.find(params.override_buffers[i]);
         if (type == types.end()) {
             fail(PANNIER_ERROR_ARGUMENT, "no buffer type '%s' for tensors matching '%s': this engine has %s",
                  params.override_buffers[i], pattern, names_of(types).c_str());
         }
-        rows.push_back({ pattern, parse_regex(pattern), type->second });
+        lists.asked.push_back({ pattern, parse_pattern(pattern), type->second });
     }
-    return rows;
+    return lists;
 }
 
 // llama.cpp wants the list terminated by an empty row; none at all if there are no overrides.
-std::vector<llama_model_tensor_buft_override> native_overrides(const std::vector<named_override> & named) {
+std::vector<llama_model_tensor_buft_override> native_overrides(const override_lists & lists) {
     std::vector<llama_model_tensor_buft_override> rows;
-    for (const named_override & row : named) {
-        rows.push_back({ row.text.c_str(), row.type });
+    for (const auto * named : { &lists.host, &lists.asked }) {
+        for (const named_override & row : *named) {
+            rows.push_back({ row.text.c_str(), row.type });
+        }
     }
     if (!rows.empty()) {
         rows.push_back({ nullptr, nullptr });
@@ -200,11 +203,11 @@ void check_file(const char * path) {
 std::unique_ptr<pannier_model> load(const char * path, const pannier_model_params & params) {
     check_file(path);
     check_params(params);
-    auto       named     = named_overrides(params);
+    auto       devs      = devices(params);
+    auto       named     = named_overrides(params, devs);
     const auto overrides = native_overrides(named);
     const auto shares    = tensor_split(params);
     const auto kv        = kv_overrides(params);
-    auto       devs      = devices(params);
     progress   state{ params.progress, params.progress_user };
 
     llama_model_params native           = llama_model_default_params();
@@ -242,7 +245,7 @@ std::unique_ptr<pannier_model> load(const char * path, const pannier_model_param
     }
     model->vocab       = llama_model_get_vocab(model->model);
     model->has_weights = !native.vocab_only && !native.no_alloc;
-    model->overrides   = std::move(named);
+    model->overrides   = std::move(named.asked);
     model->can_plan    = HAS_PLANS && !native.vocab_only && native.no_alloc;
     if (reads_ahead) {
         model->experts_ahead = std::make_unique<read_ahead>(*model->model);

@@ -39,6 +39,7 @@ enum pannier_status {
 
 struct pannier_model;
 struct pannier_context;
+struct pannier_sampler;
 
 // ---------------------------------------------------------------- library
 
@@ -96,7 +97,8 @@ struct pannier_model_params {
     const char * const * devices;
     int32_t              n_overrides;
     const char * const * override_patterns; // regular expressions over tensor names
-    const char * const * override_buffers;  // buffer type names, e.g. "CPU"
+    const char * const * override_buffers;  // buffer type names, e.g. "CPU"; or system memory of a kind, where
+                                            // the tensor would be there anyhow: host:mapped, host:copied, host:pinned
     int32_t              split_mode;    // llama_split_mode: 0 none, 1 layer, 2 row, 3 tensor
     int32_t              main_gpu;      // with split mode none: index into the devices
     int32_t              n_tensor_split;
@@ -158,6 +160,13 @@ struct pannier_tensor_row {
 
 PANNIER_API int  pannier_model_tensors(const struct pannier_model * model, struct pannier_tensor_row * rows,
                                        int32_t capacity, int32_t * n_rows);
+// Which names a pattern of an override matches, as llama.cpp would: 1 or 0 for each.
+PANNIER_API int  pannier_match_names(const char * pattern, const char * const * names, int32_t n_names,
+                                     int8_t * matches);
+// Keeps tensors in system memory from being swapped or dropped, one after the other; at the first that the system
+// refuses to lock, that is all: `n_locked` says how many were. They are unlocked with the model's memory.
+PANNIER_API int  pannier_model_lock(const struct pannier_model * model, const char * const * names, int32_t n_names,
+                                    int32_t * n_locked);
 // All metadata of the file as a JSON object of strings (arrays as llama.cpp prints them).
 PANNIER_API int  pannier_model_metadata(const struct pannier_model * model, char ** out);
 
@@ -452,6 +461,17 @@ PANNIER_API int pannier_sampler_set(struct pannier_context * ctx, int32_t seq_id
                                     const struct pannier_sampler_params * params,
                                     const int32_t * history, int32_t n_history, int32_t n_generated);
 PANNIER_API int pannier_sampler_clear(struct pannier_context * ctx, int32_t seq_id);
+
+// A sampler over logits that its caller brings: what fits the grammar, then the samplers in their order. It looks back
+// on the tokens that it accepted; `n_ctx` is what a look back of -1 means. It must not outlive the model, and serves
+// one thread at a time. Lazy grammars and limits for reasoning are refused.
+PANNIER_API int  pannier_sampler_create(const struct pannier_model * model, const struct pannier_sampler_params * params,
+                                        int32_t n_ctx, struct pannier_sampler ** out);
+PANNIER_API void pannier_sampler_free(struct pannier_sampler * sampler);
+// logits: [n_vocab]. PANNIER_ERROR_ARGUMENT where none is possible.
+PANNIER_API int  pannier_sampler_choose(struct pannier_sampler * sampler, const float * logits, int32_t n_vocab,
+                                        int32_t * token);
+PANNIER_API int  pannier_sampler_accept(struct pannier_sampler * sampler, int32_t token);
 
 // ---------------------------------------------------------------- experts
 

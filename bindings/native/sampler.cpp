@@ -1,4 +1,6 @@
 // One sampler per sequence: llama.cpp's own chain, or plain argmax where the chain would do just that.
+#include "sampler.h"
+
 #include "objects.h"
 
 #include <cmath>
@@ -94,8 +96,10 @@ void add_logit_bias(const pannier_model & model, const pannier_sampler_params & 
     }
 }
 
-common_params_sampling chain_params(const pannier_context & ctx, const pannier_sampler_params & p) {
-    const int32_t          whole = static_cast<int32_t>(llama_n_ctx_seq(ctx.ctx));
+} // namespace
+
+common_params_sampling chain_params(const pannier_model & model, int32_t whole, const pannier_sampler_params & p) {
+    check_params(p);
     common_params_sampling chain;
     chain.no_perf            = true;
     chain.seed               = p.seed;
@@ -127,10 +131,12 @@ common_params_sampling chain_params(const pannier_context & ctx, const pannier_s
     chain.n_prev             = std::max(chain.n_prev, std::max(chain.penalty_last_n, chain.dry_penalty_last_n));
     chain.samplers           = sampler_types(p);
     chain.dry_sequence_breakers.assign(p.dry_sequence_breakers, p.dry_sequence_breakers + p.n_dry_sequence_breakers);
-    add_logit_bias(*ctx.model, p, chain.logit_bias);
-    check_infill(*ctx.model, chain);
+    add_logit_bias(model, p, chain.logit_bias);
+    check_infill(model, chain);
     return chain;
 }
+
+namespace {
 
 // llama.cpp's grammar parser and its checks recurse over groups and over rules, without a limit: a
 // client's grammar could overflow the stack. Literals, character classes and comments are skipped.
@@ -161,8 +167,9 @@ void check_grammar_size(const std::string & grammar) {
     }
 }
 
-// common_sampler_init leaks its chain when the grammar is wrong, so it is tried here first.
-void check_grammar(const pannier_model & model, const std::string & grammar) {
+} // namespace
+
+llama_sampler_ptr parse_grammar(const pannier_model & model, const std::string & grammar) {
     check_grammar_size(grammar);
     llama_sampler * parsed = nullptr;
     try {
@@ -175,8 +182,10 @@ void check_grammar(const pannier_model & model, const std::string & grammar) {
     if (parsed == nullptr) {
         fail(PANNIER_ERROR_ARGUMENT, "the grammar is not valid GBNF: %s", logged_errors().c_str());
     }
-    llama_sampler_free(parsed);
+    return llama_sampler_ptr(parsed);
 }
+
+namespace {
 
 bool has_type(const common_params_sampling & chain, common_sampler_type type) {
     return std::find(chain.samplers.begin(), chain.samplers.end(), type) != chain.samplers.end();
@@ -219,7 +228,7 @@ void add_grammar(const pannier_model & model, const pannier_sampler_params & p, 
         return;
     }
     check_range("grammar_type", float(p.grammar_type), PANNIER_GRAMMAR_USER, PANNIER_GRAMMAR_TOOL_CALLS);
-    check_grammar(model, p.grammar);
+    parse_grammar(model, p.grammar); // common_sampler_init leaks its chain when it is wrong
     chain.grammar      = { static_cast<common_grammar_type>(p.grammar_type), p.grammar };
     chain.grammar_lazy = p.grammar_lazy != 0;
     add_triggers(model, p, chain);
@@ -248,8 +257,7 @@ void add_reasoning(const pannier_model & model, const pannier_sampler_params & p
 
 sequence_sampler make_sampler(const pannier_context & ctx, const pannier_sampler_params & p, const int32_t * history,
                               int32_t n_history, int32_t n_generated) {
-    check_params(p);
-    auto chain = chain_params(ctx, p);
+    auto chain = chain_params(*ctx.model, static_cast<int32_t>(llama_n_ctx_seq(ctx.ctx)), p);
     add_grammar(*ctx.model, p, chain);
     add_reasoning(*ctx.model, p, chain);
     sequence_sampler sampler;

@@ -14,6 +14,11 @@ def _number(value: float) -> str:
     return f"{value:g}"
 
 
+def _size(n_bytes: int) -> str:
+    """As the flag reads it: in whole KiB, and never more."""
+    return f"{n_bytes >> 10}K"
+
+
 def _pairs(rows: tuple[tuple[str, str], ...]) -> str:
     return ",".join(f"{pattern}={buffer}" for pattern, buffer in rows)
 
@@ -38,6 +43,8 @@ FLAGS: dict[str, tuple[str, Write]] = {
     "tensor_overrides": ("-ot", _pairs),
     "moe_cache_mib": ("--moe-cache-mib", str),
     "lazy_mode": ("-lzm", str),
+    "host_memory": ("--host-memory", str),
+    "pin_budget": ("--pin-budget", _size),
     "split_mode": ("-sm", str),
     "main_gpu": ("-mg", str),
     "spec_type": ("--spec-type", str),

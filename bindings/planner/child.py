@@ -30,9 +30,12 @@ class Question:
     prefer: Prefer = "speed"
     trace: str = ""
     """File of a trace of the model's routers; empty: none."""
+    show_tensors: bool = False
 
 
-def question_of(config: EngineConfig, given: Mapping[str, Any]) -> Question:
+def question_of(
+    config: EngineConfig, given: Mapping[str, Any], show_tensors: bool = False
+) -> Question:
     """What the operator asks; `given` are values by what they set, as "engine.n_ctx"."""
     fixed = {field for field in PLANNABLE if f"engine.{field}" in given}
     if config.n_ctx:
@@ -43,7 +46,9 @@ def question_of(config: EngineConfig, given: Mapping[str, Any]) -> Question:
             fixed |= {"cache_type_k", "cache_type_v"}  # asked about experts, and no more
     prefer: Prefer = given.get("start.prefer", "speed")
     trace = given.get("start.trace", "")
-    return Question(config, frozenset(fixed), given.get("start.vram", ()), prefer, trace)
+    return Question(
+        config, frozenset(fixed), given.get("start.vram", ()), prefer, trace, show_tensors
+    )
 
 
 def ask(question: Question) -> Plan:
@@ -102,15 +107,23 @@ def answer(question: Question) -> Plan:
         _ffi.load(open_engine(Path(question.config.engine)).library)
     budgets = budgets_of(question.config, question.vram)
     config = replace(question.config, devices=_named(question, budgets))
-    wish = Wish(config, question.fixed, budgets, question.prefer)
     facts = ModelFacts.of(open_model_file(config.model, config.kv_overrides))
     hits = traced_hits(question.trace, facts) if question.trace else HITS
     costs = EngineCosts()
     try:
+        wish = Wish(config, question.fixed, budgets, question.prefer)
+        if not wish.places:
+            wish = replace(wish, config=replace(config, tensor_split=costs.split(config)))
         plan = make_plan(wish, facts, costs, measured(devices()), hits)
         problems = costs.placement(plan.config).problems
-        name = Path(question.trace).name
-        return replace(plan, misplaced=tuple(map(str, problems)), trace=name)
+        rows = plan.cost.rows
+        return replace(
+            plan,
+            misplaced=tuple(map(str, problems)),
+            trace=Path(question.trace).name,
+            notes=costs.notes(plan.config),
+            tensors=costs.listing(plan.config, rows) if question.show_tensors else None,
+        )
     finally:
         costs.close()
 

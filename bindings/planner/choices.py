@@ -51,6 +51,11 @@ def _given_up(config: EngineConfig, cost: Cost, wish: Wish, facts: ModelFacts) -
         yield f"KV cache in {', '.join(sorted(types))} instead of f16"
     if config.n_parallel < wish.config.n_parallel:
         yield f"{config.n_parallel} of {wish.config.n_parallel} clients"
+    if not config.repack and wish.config.repack:
+        yield (
+            "weights in system memory stay pages of the file, not rearranged for the CPU's "
+            "kernels (--no-repack): prompts are slower there"
+        )
     if config.n_ubatch < wish.config.n_ubatch:
         yield f"prompts in passes of {config.n_ubatch} tokens instead of {wish.config.n_ubatch}"
 
@@ -76,8 +81,8 @@ def _steps(placed: Placed, wish: Wish) -> Iterator[EngineConfig]:
         yield replace(config, n_parallel=n, n_ctx=n_ctx)
     if config.n_ubatch > 64:
         yield replace(config, n_ubatch=config.n_ubatch // 2)
-    if wish.places and config.experts == "gpu":
-        yield replace(config, experts="cpu", tensor_overrides=())
+    if wish.places and config.experts not in (None, "cpu"):
+        yield replace(config, experts="cpu")
     if config.moe_cache_mib > 1:
         yield replace(config, moe_cache_mib=config.moe_cache_mib // 2)
 
@@ -99,8 +104,8 @@ def remedies(wish: Wish, search: Callable[[Wish], Placed | None]) -> str:
     """For each thing that was asked for: the flags with which the rest of it fits."""
     found = []
     default = EngineConfig(model=wish.config.model)
-    groups = [{"n_ctx"}, {"cache_type_k", "cache_type_v"}, {"n_parallel"}, {"n_ubatch", "n_batch"},
-              PLACING | {"moe_cache_mib"}]  # fmt: skip
+    groups = [{"repack"}, {"n_ctx"}, {"cache_type_k", "cache_type_v"}, {"n_parallel"},
+              {"n_ubatch", "n_batch"}, PLACING | {"moe_cache_mib"}]  # fmt: skip
     for group in groups:
         if not (freed := wish.fixed & group):
             continue

@@ -16,6 +16,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [MODEL] [FLAG ...]"
     parser.add_argument("model", nargs="?", metavar="MODEL", help="the GGUF file to plan for")
     parser.add_argument("--json", action="store_true", help="print JSON, sizes in bytes")
+    parser.add_argument(
+        "--show-tensors",
+        action="store_true",
+        help="list what each row of -ot, --experts and the like matches, and where it goes",
+    )
     add_flags(parser, PLAN_GROUPS)
 
 
@@ -29,7 +34,7 @@ def execute(args: argparse.Namespace) -> int:
     model = str(find_model(args.model, given))
     engine = find_or_build(given.get("start.backend"))
     config = engine_config(given, model, str(engine.directory))
-    plan = ask(question_of(config, given))
+    plan = ask(question_of(config, given, args.show_tensors))
     if args.json:
         sys.stdout.write(json.dumps(plan.as_dict(), indent=2, allow_nan=False) + "\n")
         return 0

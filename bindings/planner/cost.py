@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from .. import memory
+from ..host_memory import HostMemory
 from ..memory import MemoryRow
 from ..server.config import EngineConfig
 from .budget import HOST, Budget
@@ -33,6 +34,9 @@ class Cost:
     """Routed experts by device."""
     weight_bytes: Mapping[str, int] = field(default_factory=dict)
     """Other weights that every token reads, by device."""
+    host_memory: HostMemory = field(default_factory=HostMemory)
+    """What the weights in system memory lie in. Pages of the file that are locked have to be
+    there."""
 
     def kind_bytes(self, kind: str, device: str | None = None) -> int:
         """Bytes of one kind, on one device or on all."""
@@ -44,11 +48,12 @@ class Cost:
 
     def used_bytes(self, device: str) -> int:
         """Bytes that have to be there on a device."""
-        return sum(
+        held = sum(
             row.bytes
             for row in self.rows
             if row.device == device and not (device == HOST and row.buffer_type.endswith(MAPPED))
         )
+        return held + (self.host_memory.kind_bytes("locked") if device == HOST else 0)
 
     def mapped_bytes(self) -> int:
         """Pages of the file."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from ..memory import MemoryRow
 from ..model import Model
 from ..op_placement import PlacementReport
 from ..server.config import EngineConfig
 from ..server.loading import context_options, model_options
+from ..tensor_listing import TensorListing, list_tensors
 from ..weight_reads import weight_reads
 from .cost import Cost
 
@@ -37,12 +40,26 @@ class EngineCosts:
             window_bytes=plan.window_seq_bytes,
             expert_bytes=experts,
             weight_bytes=others,
+            host_memory=model.host_memory,
         )
 
     def placement(self, config: EngineConfig) -> PlacementReport:
         """Where the ops of a configuration's graphs would run. Raises as a call does."""
         model = self._model(model_options(config))
         return model.placement(config.n_parallel, **context_options(config, model.n_ctx_train))
+
+    def listing(self, config: EngineConfig, rows: Iterable[MemoryRow]) -> TensorListing:
+        """Where a configuration's tensors go, by the row that says so. Raises as a call does."""
+        model = self._model(model_options(config))
+        return list_tensors(model.override_rows, model.tensors, rows)
+
+    def split(self, config: EngineConfig) -> tuple[float, ...]:
+        """Shares of the devices, as a server with this configuration has them now."""
+        return self._model(model_options(config)).tensor_split
+
+    def notes(self, config: EngineConfig) -> tuple[str, ...]:
+        """What the model says about rows that disagree."""
+        return self._model(model_options(config)).placement_notes
 
     def close(self) -> None:
         """Free what is kept."""

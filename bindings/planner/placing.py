@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import ArgumentError, ContextError
+from ..layer_split import split_layers
 from ..server.config import EngineConfig
-from .arrangement import Arrangement, split_layers
+from .arrangement import Arrangement
 from .budget import HOST
 from .cost import Cost, Costs
 from .facts import ModelFacts

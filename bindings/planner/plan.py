@@ -8,6 +8,7 @@ from typing import Any
 from ..memory import KINDS
 from ..paging import Paging
 from ..server.config import EngineConfig
+from ..tensor_listing import TensorListing
 from .arguments import flags_between, serve_arguments
 from .budget import HOST
 from .choices import Choice
@@ -41,6 +42,10 @@ class Plan:
     """What `seconds` is reckoned with."""
     trace: str = ""
     """The trace by which a cache's hits are known; empty: they are assumed."""
+    notes: tuple[str, ...] = ()
+    """Where rows of overrides disagree."""
+    tensors: TensorListing | None = None
+    """Where each tensor goes, if that was asked for."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -124,6 +129,7 @@ class Plan:
             "moe_cache_mib": config.moe_cache_mib,
             "rows": [asdict(row) for row in self.cost.rows],
             "devices": [self.device_row(device) for device in self.devices],
+            "host_memory": self.cost.host_memory.as_dict(),
             "per_client": self.per_client(),
             "estimated_tokens_per_second": 1 / self.seconds if self.seconds else None,
             "paging": self.paging.as_dict() if self.paging else None,
@@ -140,5 +146,7 @@ class Plan:
             "trace": self.trace,
             "given_up": list(self.given_up),
             "misplaced": list(self.misplaced),
+            "notes": list(self.notes),
             "choices": [asdict(choice) for choice in self.choices],
+            **({"tensors": asdict(self.tensors)} if self.tensors else {}),
         }

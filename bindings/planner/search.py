@@ -102,7 +102,7 @@ class Search:
 
     def fastest(self) -> Placed | None:
         """The weights first, then as much context as is left room for."""
-        for config in self.shapes():
+        for config in (packed for shape in self.shapes() for packed in self.packed(shape)):
             ways = [placed for typed in self.typed(config) if (placed := self.placer.place(typed))]
             if ways:
                 best = min(way.seconds for way in ways)
@@ -114,11 +114,9 @@ class Search:
         """The largest context beside all layers, then the experts that still fit."""
         if "n_ctx" in self.wish.fixed:
             return None
-        config = next(self.shapes())
-        least, most = config.n_ctx // CTX_STEP, self.facts.n_ctx_train // CTX_STEP
-        return self._most(
-            config, least, most, lambda config, n: replace(config, n_ctx=n * CTX_STEP)
-        )
+        first = next(self.shapes())
+        least, most = first.n_ctx // CTX_STEP, self.facts.n_ctx_train // CTX_STEP
+        return self._most(first, least, most, lambda config, n: replace(config, n_ctx=n * CTX_STEP))
 
     def most_clients(self) -> Placed | None:
         """The most clients with the least context each, then the experts that still fit."""
@@ -134,7 +132,17 @@ class Search:
         grow: Callable[[EngineConfig, int], EngineConfig],
     ) -> Placed | None:
         """The largest number that fits with the layers alone, in the least lossy type that gives
-        nearly as much as any."""
+        nearly as much as any; weights are packed for the CPU if anything fits so."""
+        found = (self._most_of(one, least, most, grow) for one in self.packed(config))
+        return next(filter(None, found), None)
+
+    def _most_of(
+        self,
+        config: EngineConfig,
+        least: int,
+        most: int,
+        grow: Callable[[EngineConfig, int], EngineConfig],
+    ) -> Placed | None:
         fits = {
             typed: largest(least, most, lambda n, t=typed: bool(self._layers(grow(t, n))))  # type: ignore[misc]
             for typed in self.typed(config)
@@ -185,6 +193,13 @@ class Search:
             return [config]
         types = TYPES[:1] if config.flash_attn == "off" else TYPES
         return [replace(config, cache_type_k=type, cache_type_v=type) for type in types]
+
+    def packed(self, config: EngineConfig) -> list[EngineConfig]:
+        """With weights rearranged for the CPU's kernels, which takes memory that the file's pages
+        do not; and without, if nobody said which."""
+        if "repack" in self.wish.fixed or not config.repack:
+            return [config]
+        return [config, replace(config, repack=False)]
 
     def grown(self, placed: Placed) -> Placed:
         """With the largest context that fits as the weights are placed."""
@@ -239,7 +254,7 @@ def largest(low: int, high: int, is_good: Callable[[int], bool]) -> int:
 def refusal(search: Search) -> str:
     """By how much the smallest configuration does not fit, and what would."""
     wish = search.wish
-    smallest = search.typed(list(search.shapes())[-1])[-1]
+    smallest = search.packed(search.typed(list(search.shapes())[-1])[-1])[-1]
     if wish.places:
         smallest = replace(smallest, n_gpu_layers=0)
     cost = search.costs(smallest)  # where it cannot be at all, the engine says why

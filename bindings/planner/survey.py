@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..device import Device, devices
+from ..device import Device, devices, layer_devices
 from ..errors import ArgumentError
 from ..server.config import EngineConfig
 from ..system_memory import available_memory
@@ -28,10 +28,7 @@ def used_devices(config: EngineConfig) -> list[Device]:
             raise ArgumentError(
                 f"no device {name!r} to plan for: this engine has {', '.join(known) or 'none'}"
             )
-    if config.devices:
-        return [known[name] for name in config.devices]
-    gpus = [device for device in known.values() if device.type == "gpu"]
-    return gpus or list(known.values())[:1]
+    return layer_devices(config.devices)
 
 
 def budgets_of(config: EngineConfig, vram: Sequence[int]) -> tuple[Budget, ...]:

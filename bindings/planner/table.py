@@ -11,15 +11,21 @@ from rich.text import Text
 
 from ..memory import KINDS
 from ..modelfile.cli import size_text
+from ..tensor_listing import WITHOUT_ROW, ListedRow
 from .choices import Choice
 from .plan import Plan
 
 
 def as_table(plan: Plan) -> RenderableType:
-    """Devices, a client, what was given up, cheaper choices, and the command."""
-    parts: list[RenderableType] = [_devices(plan), _client(plan)]
+    """Tensors if they are asked for; devices, a client, what was given up, cheaper choices, and
+    the command."""
+    parts: list[RenderableType] = [*_tensors(plan), _devices(plan), _client(plan)]
+    if plan.config.host_memory:
+        parts.append(Text(f"Weights in system memory: {plan.cost.host_memory}"))
     if plan.given_up:
         parts.append(_list("Given up:", plan.given_up))
+    if plan.notes:
+        parts.append(_list("Rows that disagree:", plan.notes))
     if plan.misplaced:
         parts.append(_list("Misplaced, so it starts with --no-strict only:", plan.misplaced))
     if plan.choices:
@@ -31,6 +37,33 @@ def as_table(plan: Plan) -> RenderableType:
     parts.append(_speed(plan))
     parts.append(Text("pannier serve " + shlex.join(plan.arguments), style="bold"))
     return Group(*parts)
+
+
+def _tensors(plan: Plan) -> list[RenderableType]:
+    """What each row takes, then the sums by buffer."""
+    if plan.tensors is None:
+        return []
+    rows = _table("tensors", "number", "bytes", "buffer")
+    for row in plan.tensors.rows:
+        rows.add_row(_row_text(plan, row), str(row.n_tensors), f"{row.bytes:,}", "")
+        for group in row.groups:
+            where = group.buffer_type
+            rows.add_row(f"  {group.name}", str(group.n_tensors), f"{group.bytes:,}", where)
+    sums = _table("weights by buffer", "of tensors", "padding, gaps", "in all", "device")
+    for one in plan.tensors.buffers:
+        sizes = (one.tensor_bytes, one.padding_bytes, one.bytes)
+        sums.add_row(one.buffer_type, *(f"{size:,}" for size in sizes), one.device)
+    return [rows, sums, Text()]
+
+
+def _row_text(plan: Plan, row: ListedRow) -> str:
+    if row.source == WITHOUT_ROW:
+        return "with their layer, or as llama.cpp does"
+    source = row.source
+    if source.startswith("--experts") and "experts" not in plan.wish.fixed:
+        source += ", the plan's"
+    lost = row.n_matching - row.n_tensors
+    return f"{source}, {row.pattern}" + (f"; {lost} more go by rows before it" if lost > 0 else "")
 
 
 def _devices(plan: Plan) -> Table:

@@ -20,7 +20,7 @@ PLACING = frozenset(
 
 PLANNABLE = PLACING | {
     *("n_ctx", "n_batch", "n_ubatch", "n_parallel", "cache_type_k", "cache_type_v"),
-    "moe_cache_mib",
+    *("moe_cache_mib", "repack"),
 }
 """Fields of a configuration that a plan chooses where nobody gave them."""
 

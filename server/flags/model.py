@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
-from ...placement import ExpertsOn
+from ...expert_words import FORMS
 from .flag import Flag, switch, value
 from .values import (
     at_least,
     comma_list,
+    experts,
     gpu_layers,
+    host_memory,
     kv_overrides,
     n_cpu_ffn,
     one_of,
     overrides,
+    size,
     tensor_split,
 )
 
@@ -49,6 +50,14 @@ LOADING: tuple[Flag, ...] = (
            off="-nr --no-repack", env="LLAMA_ARG_REPACK"),
     switch("--no-host", "engine.no_host", "no pinned host memory, so that weights that stay on "
            "the CPU can be rearranged", env="LLAMA_ARG_NO_HOST"),
+    value("--host-memory", "engine.host_memory", "WHERE", host_memory,
+          "what weights in system memory lie in: mmap (pages of the file), lock (the same, never "
+          "dropped), pinned (read by a device by itself), copy (ordinary memory); by role as "
+          "experts=pinned,embedding=mmap; they are not rearranged for the CPU then (default: by "
+          "--load-mode)", usual=True),
+    value("--pin-budget", "engine.pin_budget", "SIZE", size,
+          "most memory that --host-memory pinned pins, as 8G, layer by layer; the rest is mapped "
+          "(default: all that there is)", usual=True),
     value("--override-kv", "engine.kv_overrides", "KEY=TYPE:VALUE,...", kv_overrides,
           "read the model as if its metadata said so; types: int, float, bool, str", many=True),
 )  # fmt: skip
@@ -64,7 +73,7 @@ PLACEMENT: tuple[Flag, ...] = (
           "how several devices share a model: none: one device only, layer: by layers, row or "
           "tensor: each matrix", env="LLAMA_ARG_SPLIT_MODE"),
     value("-ts --tensor-split", "engine.tensor_split", "N,N,...", tensor_split,
-          "shares of the devices, as 3,1 (default: by their free memory)",
+          "shares of the devices, as 3,1 (default: layers by their bytes and free memory)",
           env="LLAMA_ARG_TENSOR_SPLIT"),
     value("-mg --main-gpu", "engine.main_gpu", "N", at_least(0),
           "the device of --split-mode none, by its number", env="LLAMA_ARG_MAIN_GPU"),
@@ -72,9 +81,10 @@ PLACEMENT: tuple[Flag, ...] = (
           "put tensors whose name matches a regex into a buffer type, as in 'blk.1.*_exps=CPU'; "
           "may be given several times, the first match wins", many=True,
           env="LLAMA_ARG_OVERRIDE_TENSOR", usual=True),
-    value("--experts", "engine.experts", "WHERE", one_of(*get_args(ExpertsOn)),
-          f"where the routed experts go: {', '.join(get_args(ExpertsOn))}; auto: on the GPU if the "
-          "model fits there with room to spare (default: as the file says)", usual=True),
+    value("--experts", "engine.experts", "WHERE", experts,
+          f"where the routed experts go: {FORMS}; layers that no row names go to the other of the "
+          "two; auto: on the GPU if the model fits there with room to spare (default: as the file "
+          "says)", usual=True),
     switch("-cmoe --cpu-moe", "engine.experts", "the same as --experts cpu", on_value="cpu",
            env="LLAMA_ARG_CPU_MOE", usual=True),
     value("-ncmoe --n-cpu-moe", "engine.n_cpu_moe", "N", at_least(0),

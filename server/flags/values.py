@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...errors import ArgumentError
+from ...expert_words import parse_experts
+from ...host_words import parse_host_memory
 from ...placement import dense_overrides
 from ...sampling import DEFAULT_SEED, SAMPLER_CHARS, SAMPLERS
 from .flag import FALSEY, TRUTHY
@@ -227,10 +230,11 @@ def json_object(text: str) -> dict[str, Any]:
 
 def sizes(text: str) -> tuple[int, ...]:
     """Sizes of memory between commas, as 8G, 7.5GiB or 900M, in binary units."""
-    return tuple(_size(part) for part in comma_list(text))
+    return tuple(size(part) for part in comma_list(text))
 
 
-def _size(text: str) -> int:
+def size(text: str) -> int:
+    """A size of memory, as 8G, 7.5GiB or 900M, in binary units."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT])(?:i?B)?", text, re.IGNORECASE)
     if not match or not float(match[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size, as in 8G or 900M")
@@ -345,6 +349,24 @@ def cache_mib(text: str) -> int:
 def n_cpu_ffn(text: str) -> tuple[tuple[str, str], ...]:
     """Rows that keep the dense feed-forward weights of the first layers on the CPU."""
     return tuple(dense_overrides(whole(0, 9999)(text)))
+
+
+def experts(text: str) -> str:
+    """Words that say where experts go."""
+    return _read_by(parse_experts, text)
+
+
+def host_memory(text: str) -> str:
+    """Words that say what weights in system memory lie in."""
+    return _read_by(parse_host_memory, text)
+
+
+def _read_by(parse: Callable[[str], object], text: str) -> str:
+    try:
+        parse(text)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def spec_type(text: str) -> str:

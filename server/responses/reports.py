@@ -139,6 +139,21 @@ class Prefixes(Answer):
     """Files."""
 
 
+class HostWeights(Answer):
+    """What the weights of a role lie in, of those in system memory."""
+
+    mapped_bytes: int
+    """Pages of the file, which the kernel may drop."""
+    locked_bytes: int
+    """Pages of the file that stay."""
+    pinned_bytes: int
+    """Memory that a device reads by itself."""
+    copied_bytes: int
+    """Ordinary memory."""
+    repacked_bytes: int
+    """Ordinary memory, rearranged for the CPU's kernels."""
+
+
 class Graphs(Answer):
     """Steps so far."""
 
@@ -184,6 +199,8 @@ class Memory(Answer):
     states: States
     prefixes: Prefixes
     activity: Activity
+    host_memory: dict[str, HostWeights]
+    """Weights that are in system memory, by role."""
     graphs: Graphs
     n_sequences: int
     """Sequences of the context: those of the slots and those for prefixes."""
@@ -287,6 +304,15 @@ MEMORY: dict[str, Any] = {
         "n_generated_tokens": 646,
         "uptime_s": 84.312,
         "reasons": {"nothing shared": 2},
+    },
+    "host_memory": {
+        "experts": {
+            "mapped_bytes": 131072,
+            "locked_bytes": 0,
+            "pinned_bytes": 262144,
+            "copied_bytes": 0,
+            "repacked_bytes": 0,
+        }
     },
     "graphs": {"n_steps": 608, "n_reused": 604},
     "n_sequences": 16,

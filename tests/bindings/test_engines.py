@@ -143,11 +143,36 @@ def test_logits_on_vulkan_with_the_experts_in_cpu_memory(vulkan_engine, family, 
     assert split["sum"] == split["allocated"]
 
 
+PLACEMENTS = [
+    {"experts": "cpu:0"},
+    {"experts": "gpu:0|cpu"},
+    {"experts": "cpu:0,2|gpu:1"},
+    {"n_cpu_moe": 2},
+    {"tensor_overrides": [[r"blk\.1\..*(up|down)_exps", "CPU"]]},
+    {"n_gpu_layers": 2, "experts": "cpu:1"},
+    {"experts": "cpu", "host_memory": "copy"},
+    {"experts": "cpu", "host_memory": "pinned", "pin_budget": 200_000},
+    {"experts": "cpu:0-1", "host_memory": "experts=lock,embedding=copy"},
+]
+
+
+@pytest.mark.vulkan
+@pytest.mark.parametrize("placement", PLACEMENTS, ids=str)
+def test_every_placement_computes_the_same(vulkan_engine, placement):
+    chunk = min(BOUNDS)
+    result = logits(vulkan_engine, "qwen3moe", chunk, **{"n_gpu_layers": 99} | placement)
+    assert result["error"] < BOUNDS[chunk] <= 1e-3
+    assert result["sum"] == result["allocated"]
+
+
 def test_our_native_code_is_clean_under_sanitizers(sanitized_engine):
     """The binding tests again, with address and undefined-behaviour checks in libpannier."""
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-        + [str(HERE / f"test_{name}.py") for name in ("abi", "model", "context", "quant_kernels")],
+        + [
+            str(HERE / f"test_{name}.py")
+            for name in ("abi", "model", "context", "override_rows", "quant_kernels")
+        ],
         env=engine_environment(sanitized_engine),
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -12,6 +12,7 @@ from pannier.device import Device
 from pannier.errors import ArgumentError
 from pannier.load_placement import expert_rows, fits
 from pannier.modelfile import ModelFile, open_model_file
+from pannier.override_rows import FILE
 from pannier.placement import EXPERTS, Placement
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -39,6 +40,7 @@ def small_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CPU = [(EXPERTS, "CPU")]
+GPU = [(EXPERTS, None)]
 
 
 @pytest.mark.usefixtures("small_gpu")
@@ -49,19 +51,26 @@ CPU = [(EXPERTS, "CPU")]
         ("cpu", None, CPU),
         ("gpu", None, []),
         ("auto", None, CPU),
-        ("cpu", "gpu", []),
+        ("cpu", "gpu", GPU),
+        ("gpu", "cpu:1", [(rf"blk\.(1){EXPERTS}", "CPU"), (rf"blk\.([02]){EXPERTS}", None)]),
+        (None, "cpu:0|cpu", [(rf"blk\.([0-2]){EXPERTS}", "CPU")]),
         ("gpu", "cpu", CPU),
         (None, "cpu", CPU),
         ("gpu", "auto", CPU),
     ],
 )
 def test_whose_word_counts(in_file: str | None, asked: str | None, rows: list[Any]) -> None:
-    assert expert_rows(file_with(in_file), asked, 0, ()) == rows
+    found = expert_rows(file_with(in_file), asked, 0, ())
+    assert [(row.pattern, row.buffer) for row in found] == rows
+    assert {row.source for row in found} <= {f"--experts {asked}", FILE}
 
 
 @pytest.mark.usefixtures("small_gpu")
 def test_layers_go_before_all() -> None:
-    assert expert_rows(file_with("cpu"), "gpu", 1, ()) == [(rf"blk\.0{EXPERTS}", "CPU")]
+    rows = expert_rows(file_with("cpu"), "gpu", 1, ())
+    assert [(row.pattern, row.buffer) for row in rows] == [(rf"blk\.(0){EXPERTS}", "CPU"), *GPU]
+    [alone] = expert_rows(file_with("cpu"), None, 99, ())
+    assert alone.source == "--n-cpu-moe 99"
 
 
 def test_auto_by_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,15 +99,13 @@ def test_an_op_that_the_device_lacks(vulkan_engine: Engine) -> None:
 
 
 @pytest.mark.engine
-def test_an_override_that_matches_nothing(cpu_engine: Engine) -> None:
-    rows = [("ffn_up", "CPU"), ("ffn_upp", "CPU"), (r"blk\.0\.ffn_up", "CPU")]
+def test_an_override_without_effect(cpu_engine: Engine) -> None:
+    rows = [("ffn_up", "CPU"), (r"blk\.0\.ffn_up", "CPU")]
     said, report = strict(cpu_engine, LLAMA, {"tensor_overrides": rows})
-    assert "the tensor override ffn_upp=CPU has no effect: no tensor of this model" in said
     assert r"blk\.0\.ffn_up=CPU has no effect: all that it matches is taken by those" in said
     assert "ffn_up=CPU has no effect: no" not in said
     used = [(one["n_matching"], one["n_taken"]) for one in report["overrides"]]
-    assert used == [(4, 4), (0, 0), (1, 0)]
-    assert "has no effect" in strict(cpu_engine, LLAMA, {"n_cpu_moe": 2})[0]
+    assert used == [(4, 4), (1, 0)]
     assert strict(cpu_engine, MOE, {"n_cpu_moe": 99})[0] == ""
 
 
@@ -137,7 +135,12 @@ found, n = [], 0
 for path, load, options in itertools.product(paths, loads, contexts):
     load = {key: value for key, value in load.items()}
     load["tensor_overrides"] = [tuple(row) for row in load.get("tensor_overrides", ())]
-    with pannier.Model(path, no_alloc=True, **load) as model:
+    try:
+        model = pannier.Model(path, no_alloc=True, **load)
+    except pannier.ArgumentError as error:  # no experts, no such layer
+        assert "no tensor of this model" in str(error), error
+        continue
+    with model:
         try:
             report = model.placement(2, n_ctx=1024, n_parallel=4, n_threads=1, **options)
         except pannier.ContextError as error:  # llama.cpp itself refuses some

@@ -59,10 +59,13 @@ def test_the_text_has_the_figures():
 def test_weights_that_are_copied_need_the_room():
     check_mapped([row(5), row(100, device="GPU0", buffer_type="GPU0")], 1, "auto")
     check_mapped([row(5, "CPU")], 5, "none")
-    with pytest.raises(ModelError, match="load mode none"):
+    with pytest.raises(ModelError, match="copied, pinned or locked they do not fit"):
         check_mapped([row(5, "CPU")], 4, "none")
 
 
 def test_weights_that_are_locked_need_the_room():
-    with pytest.raises(ModelError, match="With mmap they are read"):
+    with pytest.raises(ModelError, match="they are read from the file"):
         check_mapped([row(5)], 4, "mmap+mlock")
+    with pytest.raises(ModelError):
+        check_mapped([row(5)], 4, "mmap", locked=[row(5).name])
+    check_mapped([row(5)], 4, "mmap", locked=["another"])

@@ -59,7 +59,7 @@ def rows(**changed: Any) -> dict[str, Any]:
         (rows(patterns=["(a*)*b"]), r"\(a\*\)\*b"),
         (rows(patterns=["x{9999}"]), "without repetitions"),
         (rows(patterns=["("]), "missing"),
-        (rows(patterns=["a" * 300]), "aaa"),
+        (rows(patterns=["a" * 1100]), "aaa"),
         (rows(devices=["tpu"]), "tpu"),
         (rows(bytes=[-1]), "-1"),
         (rows(patterns=["a"] * 2000, devices=["cpu"] * 2000, bytes=[0] * 2000), "1024 at most"),

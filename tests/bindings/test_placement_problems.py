@@ -16,7 +16,6 @@ from pannier.op_placement import (
     PlacementReport,
     UsedOverride,
 )
-from pannier.placement import dense_overrides, expert_overrides
 
 
 def source(type: str = "f32", *shape: int) -> OpSource:
@@ -122,15 +121,10 @@ def test_overrides_without_effect() -> None:
     ]
 
 
-def test_flags_about_more_layers_than_there_are() -> None:
-    """--n-cpu-moe 99 is one wish, as is --n-cpu-ffn; that -ot came before them is no mistake."""
-    for make in (expert_overrides, dense_overrides):
-        rows = tuple(used(pattern, int(i < 2), 0) for i, (pattern, _) in enumerate(make(4)))
-        assert said(graph(), overrides=rows) == []
-        none = tuple(used(pattern, 0, 0) for pattern, _ in make(4))
-        assert len(said(graph(), overrides=none)) == 1
-    own = (used(r"blk\.0\.x", 1, 1), used(r"blk\.1\.x", 0, 0))
-    assert len(said(graph(), overrides=own, n_named=2)) == 1
+def test_a_flag_about_experts_needs_no_tensor_of_its_own() -> None:
+    """That -ot came before it is no mistake, if both mean the same."""
+    assert said(graph(), overrides=(used("exps", 2, 2), used("exp", 2, 0)), n_named=1) == []
+    assert len(said(graph(), overrides=(used("exps", 0, 0),))) == 1
 
 
 def test_a_changed_cache_type() -> None:

@@ -104,13 +104,15 @@ def test_a_prompt_prints_its_reply_and_nothing_else(environment):
 
 @pytest.mark.engine
 def test_what_is_misplaced(environment):
-    arguments = (tiny("llama"), *ARGUMENTS, "-p", "hello", "-ot", "nothing=CPU")
+    arguments = (tiny("llama"), *ARGUMENTS, "-p", "hello", "-ot", "ffn=CPU,ffn_up=CPU")
     shown, [note] = run(environment, *arguments)
     assert shown
-    assert note.startswith("warning: the tensor override nothing=CPU has no effect")
+    assert note.startswith("warning: the tensor override ffn_up=CPU has no effect")
     shown, [note] = run(environment, *arguments, "--strict", status=1)
     assert shown == ""
-    assert note.startswith("pannier: error: the tensor override nothing=CPU has no effect")
+    assert note.startswith("pannier: error: the tensor override ffn_up=CPU has no effect")
+    _, [note] = run(environment, *arguments[:-1], "nothing=CPU", status=1)
+    assert note.startswith("pannier: error: -ot nothing=CPU: no tensor of this model")
 
 
 @pytest.mark.engine

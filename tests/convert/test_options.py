@@ -56,7 +56,7 @@ def test_they_travel_as_json() -> None:
         ({"tensor_types": ["x=Q4_K_M"]}, "no tensor type 'Q4_K_M'; nearest: Q4_K"),
         ({"experts_quant": "q9"}, "no tensor type 'q9'"),
         ({"output_quant": ""}, "no tensor type ''"),
-        ({"experts": "tpu"}, "experts is 'tpu': one of cpu, gpu, auto"),
+        ({"experts": "tpu"}, "experts is 'tpu', with 'tpu': it must be cpu, gpu, auto"),
         ({"mtp": "maybe"}, "mtp is 'maybe': one of keep, drop, only"),
         ({"quant": "Q8_0", "target_size": "1G"}, "--target-size chooses the recipe"),
         ({"imatrix": Path("absent.gguf")}, r"no importance matrix .*absent\.gguf"),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from pannier.errors import ContextError
+from pannier.expert_words import parse_experts
 from pannier.memory import MemoryRow
 from pannier.planner import Budget, Cost, ModelFacts, Wish
 from pannier.planner.facts import Layer
@@ -46,6 +46,8 @@ class Machine:
     state: int = 16 * MIB
     compute: int = 256 * MIB
     """For a ubatch of 512 tokens, on each device that has layers."""
+    packs: bool = False
+    """Weights in system memory are pages of the file unless they are rearranged."""
     mapped: bool = False
     """Weights in system memory are pages of the file."""
     asked: list[EngineConfig] = field(default_factory=list)
@@ -82,7 +84,7 @@ class Machine:
             for device in {*homes} - {"CPU"}:
                 add("moe_cache", device, config.moe_cache_mib * MIB / self.n_devices)
         rows = tuple(
-            MemoryRow(device, self.buffer_type(device, kind), device == "CPU", kind, n_bytes)
+            MemoryRow(device, self.buffer(config, kind, device), device == "CPU", kind, n_bytes)
             for (kind, device), n_bytes in used.items()
         )
         n_attending = sum(layer.attends for layer in self.facts.layers)
@@ -96,10 +98,10 @@ class Machine:
             weight_bytes=others,
         )
 
-    def buffer_type(self, device, kind):
-        """ggml's name."""
-        is_file = self.mapped and (device, kind) == ("CPU", "weights")
-        return "CPU_Mapped" if is_file else device
+    def buffer(self, config, kind, device):
+        packed = self.packs and config.repack
+        is_file = (self.packs or self.mapped) and (kind, device) == ("weights", "CPU")
+        return f"{device}_Mapped" if is_file and not packed else device
 
     def homes(self, config):
         """The device of each layer and of the output, as llama.cpp deals them."""
@@ -116,8 +118,6 @@ class Machine:
             homes.append(f"GPU{device}")
         return homes
 
-    @staticmethod
-    def experts_on_cpu(config, layer):
-        name = f"blk.{layer}.ffn_up_exps.weight"
-        rows = [buffer for pattern, buffer in config.tensor_overrides if re.search(pattern, name)]
-        return bool(rows) or config.experts == "cpu" or layer < config.n_cpu_moe
+    def experts_on_cpu(self, config, layer):
+        words = parse_experts(config.experts or "gpu").by_layer(self.facts.moe_layers)
+        return layer in words["cpu"] or layer < config.n_cpu_moe

@@ -36,7 +36,7 @@ def question(arguments):
         replace(PLAIN, n_ctx=4096, n_parallel=7, n_batch=512, n_ubatch=64, n_gpu_layers=3),
         replace(PLAIN, cache_type_k="q8_0", cache_type_v="q4_0", flash_attn="on", swa_full=True),
         replace(PLAIN, n_gpu_layers=0, tensor_split=(3.0, 4.5), devices=("A0", "B1")),
-        replace(PLAIN, experts="gpu", tensor_overrides=((r"blk\.(1|2)\.ffn_up_exps", "CPU"),)),
+        replace(PLAIN, experts="cpu:0-2,5|gpu", tensor_overrides=((r"blk\.(1|2)\.attn", "CPU"),)),
         replace(PLAIN, experts="cpu", n_cpu_moe=3, moe_cache_mib=100, load_mode="none"),
         replace(PLAIN, repack=False, no_host=True, offload_kqv=False, op_offload=False),
         replace(PLAIN, kv_unified=False, n_prefixes=0),

@@ -183,3 +183,32 @@ def test_a_refusal_on_a_device(vulkan_engine, cache):
     )
     assert result.returncode == 1
     assert "Vulkan0 has to hold" in result.stderr
+
+
+@pytest.mark.engine
+def test_what_each_row_matches(cpu_engine, tmp_path):
+    moe = DATA / "qwen3moe" / "model-f32.gguf"
+    arguments = (moe, "-c", "512", "--experts", "cpu:0", "--show-tensors")
+    found = plan(cpu_engine, *arguments, cache=tmp_path)
+    weights = sum(row["bytes"] for row in found["rows"] if row["kind"] == "weights")
+    sums = found["tensors"]["buffers"]
+    assert sum(one["tensor_bytes"] + one["padding_bytes"] for one in sums) == weights
+    cpu, gpu, _ = found["tensors"]["rows"]
+    assert (cpu["source"], cpu["n_matching"], cpu["buffer"]) == ("--experts cpu:0", 3, "CPU")
+    assert (gpu["n_matching"], gpu["buffer"]) == (6, None)
+    result = pannier(cpu_engine, "plan", *arguments, cache=tmp_path)
+    assert "--experts cpu:0" in result.stdout and "blk.{1-2}.ffn_up_exps.weight" in result.stdout
+    result = pannier(cpu_engine, "plan", moe, "--experts", "cpu:0-3", cache=tmp_path)
+    assert result.returncode != 0
+    assert "layer 3 of this model has no routed experts" in result.stderr
+
+
+@pytest.mark.engine
+def test_rows_that_disagree(cpu_engine, tmp_path):
+    moe = DATA / "qwen3moe" / "model-f32.gguf"
+    arguments = (moe, "-c", "512", "-ot", r"blk\.0.*exps=CPU")
+    assert plan(cpu_engine, *arguments, cache=tmp_path)["notes"] == []
+    [note] = plan(cpu_engine, *arguments, "--experts", "gpu", cache=tmp_path)["notes"]
+    assert "disagree over 3 of 9 tensors" in note
+    result = pannier(cpu_engine, "plan", *arguments, "--experts", "gpu:0", cache=tmp_path)
+    assert "--experts gpu:0 has no effect" in result.stderr

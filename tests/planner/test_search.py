@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from pannier.errors import PlanError
+from pannier.layer_split import split_layers
 from pannier.planner import Wish, make_plan
-from pannier.planner.arrangement import split_layers
 from pannier.planner.facts import Layer
 from pannier.planner.search import largest
 from pannier.planner.speed import GB, Bandwidths
@@ -41,9 +41,8 @@ def test_experts_go_first_and_only_as_many_as_must():
     left = 6 * GIB - plan.cost.used_bytes("GPU0")
     assert left < GIB, "one more would have fitted"
     assert "50% of the experts" in plan.given_up[0]
-    [(pattern, buffer)] = plan.config.tensor_overrides
-    layers = [i for i in range(8) if re.search(pattern, f"blk.{i}.ffn_up_exps.weight")]
-    assert (layers, buffer) == ([0, 1, 2, 3], "CPU")
+    assert plan.config.experts == "cpu:0-3"
+    assert plan.arguments[plan.arguments.index("--experts") + 1] == "cpu:0-3"
 
 
 def test_a_cache_of_experts_where_it_promises_more_than_whole_layers():
@@ -114,7 +113,7 @@ def test_prefer_clients():
     assert 4 < plan.config.n_parallel <= 64
     assert plan.config.n_batch >= plan.config.n_parallel
     more = replace(plan.config, n_parallel=plan.config.n_parallel + 1)
-    bare = replace(more, experts="cpu", tensor_overrides=(), moe_cache_mib=0)
+    bare = replace(more, experts="cpu", moe_cache_mib=0)
     cost = Machine(recurrent())(replace(bare, n_ctx=4096 * more.n_parallel))
     assert plan.config.n_parallel == 64 or cost.excess(plan.wish.budgets)
 
@@ -258,3 +257,17 @@ def test_weights_beyond_system_memory_are_read_from_the_file():
 def test_weights_that_cannot_be_mapped_have_to_fit():
     with pytest.raises(PlanError, match="CPU has to hold"):
         planned(moe(n_layers=32), wish(4 * GIB, host=10 * GIB, n_ctx=4096))
+
+
+def test_weights_stay_pages_of_the_file_where_they_do_not_fit_otherwise():
+    asked = wish(host=6 * GIB)
+    plan = planned(moe(), asked, packs=True)
+    assert "--no-repack" in plan.arguments
+    assert "not rearranged" in plan.given_up[0]
+    roomy = planned(moe(), wish(host=24 * GIB), packs=True)
+    assert roomy.config.repack
+    assert not any("rearranged" in line for line in roomy.given_up)
+    for prefer in ("context", "clients"):
+        assert not planned(moe(), replace(asked, prefer=prefer), packs=True).config.repack
+    with pytest.raises(PlanError, match=r"What would fit: .*--no-repack"):
+        planned(moe(), replace(asked, fixed=frozenset({"repack"})), packs=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from threading import Timer
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from pannier.engine import Engine
@@ -21,6 +23,7 @@ from ..edited_gguf import Lora
 
 DATA = Path(__file__).parents[1] / "data"
 MAMBA = DATA / "mamba2" / "model-f32.gguf"
+MOE = DATA / "qwen3moe" / "model-f32.gguf"
 LLAMA = DATA / "llama" / "model-f32.gguf"
 SMALL = ("--port", "0", "-c", "1024", "-np", "2", "-t", "1", "-ub", "64", "--no-warmup")
 SCAN = "SSM_SCAN of layers 0-2 would run on CPU instead of Vulkan0"
@@ -67,12 +70,12 @@ def test_strict(vulkan_engine: Engine) -> None:
 
 @pytest.mark.vulkan
 def test_not_strict_is_a_warning(vulkan_engine: Engine) -> None:
-    with server(vulkan_engine, MAMBA, "-ot", "nothing=CPU") as (process, said):
+    with server(vulkan_engine, MAMBA, "-ot", "norm=CPU,attn_norm=CPU") as (process, said):
         assert process.poll() is None
     lines = [line for line in said.splitlines() if " would run " in line or "no effect" in line]
     assert len(lines) == 2
     assert SCAN in lines[0]
-    assert "nothing=CPU has no effect" in lines[1]
+    assert "attn_norm=CPU has no effect" in lines[1]
 
 
 @pytest.mark.vulkan
@@ -105,3 +108,25 @@ def test_adapters_of_a_strict_server(cpu_engine: Engine, tmp_path: Path) -> None
 def test_a_strict_server_that_embeds(cpu_engine: Engine) -> None:
     with server(cpu_engine, LLAMA, "--strict", "--embeddings") as (_, said):
         assert " serves " in said
+
+
+@pytest.mark.vulkan
+def test_what_weights_in_system_memory_lie_in(vulkan_engine: Engine) -> None:
+    """A tied model's embeddings have the name of its output matrix, which is on the device."""
+    tied = (LLAMA, "--host-memory", "embedding=copy")
+    with server(vulkan_engine, *tied, "--strict") as (process, said):
+        assert process.wait(60) == 1
+    assert "MiB of weights are not copied: a device has a copy under the same name" in said
+    with server(vulkan_engine, *tied) as (process, said):
+        assert process.poll() is None
+    assert "are not copied" in said
+    moe = (MOE, "--host-memory", "experts=pinned", "--pin-budget", "200K", "--cpu-moe", "--strict")
+    with server(vulkan_engine, *moe) as (process, said):
+        assert process.poll() is None
+        url = re.search(r"(http://[^ ]+) serves", said)
+        assert url is not None
+        memory = httpx.get(f"{url[1]}/memory").json()["host_memory"]
+    assert "weights in system memory: experts 0.1 MiB mapped, 0.2 MiB pinned" in said
+    assert (memory["experts"]["mapped_bytes"], memory["experts"]["pinned_bytes"]) == (
+        *(3 * 32768, 6 * 32768),
+    )

@@ -1,0 +1,642 @@
+"""`Llama`: llama-cpp-python's calls, each a slot of one context."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import warnings
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..adapter import Adapter
+from ..context import Context
+from ..cpu_threads import set_numa
+from ..errors import ArgumentError, ClosedError, RequestError
+from ..free_sampler import Sampler
+from ..model import Model
+from ..pool import Pool
+from ..server.loading import embedding_options
+from ..server.messages import Adapters
+from .arguments import Arguments, read_arguments
+from .callables import Logits, LogitsProcessorList, StoppingCriteriaList
+from .chat import ChatHandler, handler_of
+from .completion import Completion, Request
+from .grammar import LlamaGrammar
+from .hub import download
+from .position import LlamaState, Position
+from .sampling import sampling_params
+from .tokens import Wanted, all_logits, choose, last_logits, log_softmax, sampled, stepped
+
+Row = dict[str, Any]
+AHEAD = 4
+"""Tokens beyond `max_tokens` that a character without its end may take."""
+_END = object()
+
+
+class Llama:
+    """A GGUF model under llama-cpp-python's API, for any number of threads and coroutines.
+
+    The arguments are those of llama-cpp-python 0.3.36 with its defaults; one that is not known
+    raises TypeError, one that pannier does not have ArgumentError. Calls from several threads are
+    computed together and share what their prompts have in common; a thread waits for nobody but
+    for a free slot. Besides:
+
+    Args:
+        n_parallel: most calls that are computed at once; others wait.
+        n_cells: tokens of context for all of them together, `n_ctx` if that is more. A call starts
+            when its prompt and `max_tokens` fit beside the others'.
+        experts, n_cpu_moe, devices: as `pannier.Model`.
+        moe_cache_mib: MiB on the devices for experts that are kept in CPU memory.
+
+    Raises ArgumentError (a ValueError), ModelError and ContextError.
+    """
+
+    def __init__(self, model_path: str, **arguments: Any) -> None:
+        self._arguments = read_arguments({"model_path": model_path, **arguments})
+        args = self._arguments
+        if args.numa:
+            set_numa(
+                {1: "distribute", 2: "isolate", 3: "numactl"}.get(int(args.numa), "distribute")
+            )
+        self._lock = threading.RLock()
+        self._closed = False
+        self._pool: Pool | None = None
+        self._embedder: Context | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self.model_path = model_path
+        self.verbose = args.verbose
+        self.chat_format = args.chat_format
+        """A name of `formats.py`; None: the file's template, or "llama-2" where it has none."""
+        self.chat_handler: ChatHandler | None = args.chat_handler
+        self.tokenizer_ = args.tokenizer
+        self._seed = args.seed or 0xFFFFFFFF
+        self._model = Model(**args.model_options)
+        self.metadata = self._model.metadata
+        if self.chat_format is None and self._model.chat_template is None:
+            self.chat_format = "llama-2"
+        self._config = args.config(self._model.n_ctx_train)
+        self.n_batch = self._config.n_batch
+        self._adapters = self._add_adapter(args)
+        if not args.vocab_only:
+            self._start(args)
+        n_rows = self.n_ctx() if args.logits_all else self.n_batch
+        self._position = Position(self.n_ctx(), self.n_vocab(), n_rows)
+
+    def _add_adapter(self, args: Arguments) -> Adapters:
+        if args.lora_path is None:
+            return ()
+        adapter: Adapter = self._model.add_adapter(args.lora_path)
+        return ((adapter.id, float(args.lora_scale)),)
+
+    def _start(self, args: Arguments) -> None:
+        try:
+            if args.embedding:
+                self._embedder = self._model.context(**embedding_options(self._model, self._config))
+            else:
+                self._pool = Pool(self._model, self._config)
+        except BaseException:
+            self._model.close()
+            raise
+
+    # ------------------------------------------------------------ facts
+
+    def n_ctx(self) -> int:
+        """Tokens of one call, as llama.cpp rounded them up."""
+        return self._pool.context.n_ctx_seq if self._pool is not None else self._config.n_ctx
+
+    def n_embd(self) -> int:
+        return self._model.n_embd
+
+    def n_vocab(self) -> int:
+        return self._model.n_vocab
+
+    def token_eos(self) -> int:
+        return self._model.eos
+
+    def token_bos(self) -> int:
+        return self._model.bos
+
+    def token_nl(self) -> int:
+        return self._model.tokenize(b"\n", add_special=False)[-1]
+
+    def pooling_type(self) -> int:
+        """llama.cpp's number: 0 none, 1 mean, 2 cls, 3 last, 4 rank."""
+        names = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
+        return names.get(self._embedder.pooling, -1) if self._embedder is not None else -1
+
+    def tokenizer(self) -> Llama:
+        """Something with `tokenize`, `detokenize`, `encode` and `decode`."""
+        return self
+
+    # ------------------------------------------------------------ words
+
+    def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
+        """Bytes of UTF-8 to tokens."""
+        if self.tokenizer_ is not None:
+            return list(self.tokenizer_.tokenize(text, add_bos, special))
+        return self._model.tokenize(text, add_special=add_bos, parse_special=special)
+
+    def detokenize(
+        self,
+        tokens: Sequence[int],
+        prev_tokens: Sequence[int] | None = None,
+        special: bool = False,
+    ) -> bytes:
+        """Tokens to bytes; the blank that follows a leading beginning of sequence is left out."""
+        if self.tokenizer_ is not None:
+            found = self.tokenizer_.detokenize(tokens, prev_tokens=prev_tokens, special=special)
+            return bytes(found)
+        text = b"".join([self._model.piece(token, special=special) for token in tokens])
+        return text[1:] if tokens and tokens[0] == self.token_bos() and text[:1] == b" " else text
+
+    def encode(self, text: str, add_bos: bool = True, special: bool = True) -> list[int]:
+        return self.tokenize(text.encode("utf-8", "ignore"), add_bos, special)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self.detokenize(tokens).decode("utf-8", "ignore")
+
+    # ------------------------------------------------------------ completions
+
+    def create_completion(
+        self,
+        prompt: str | Sequence[int],
+        suffix: str | None = None,
+        max_tokens: int | None = 16,
+        temperature: float = 0.8,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        logprobs: int | None = None,
+        echo: bool = False,
+        stop: str | Sequence[str] | None = (),
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        repeat_penalty: float = 1.0,
+        top_k: int = 40,
+        stream: bool = False,
+        seed: int | None = None,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        model: str | None = None,
+        stopping_criteria: StoppingCriteriaList | None = None,
+        logits_processor: LogitsProcessorList | None = None,
+        grammar: LlamaGrammar | None = None,
+        logit_bias: Mapping[int, float] | None = None,
+    ) -> Any:
+        """A prompt's completion: a dictionary, or with `stream` an iterator of them.
+
+        Shapes and meanings are OpenAI's, and those of llama-cpp-python. `logprobs` needs
+        `logits_all=True`, as there. `suffix` is what follows the text that is to be filled in,
+        for models that were trained for that.
+
+        Raises ArgumentError and RequestError for what can never be computed, ClosedError when the
+        model is closed meanwhile, and whatever a processor or criterion raises.
+        """
+        _check_tfs_z(tfs_z)
+        tokens = self._prompt_tokens(prompt, suffix)
+        n_left = self._n_left(tokens)
+        max_tokens = n_left if max_tokens is None or max_tokens <= 0 else min(max_tokens, n_left)
+        if logprobs is not None and not self._arguments.logits_all:
+            raise ArgumentError(
+                "logprobs is not supported for models created with logits_all=False"
+            )
+        names = {
+            **{"top_k": top_k, "top_p": top_p, "min_p": min_p, "typical_p": typical_p},
+            **{"temp": temperature, "repeat_penalty": repeat_penalty},
+            **{"frequency_penalty": frequency_penalty, "presence_penalty": presence_penalty},
+            **{"mirostat_mode": mirostat_mode, "mirostat_tau": mirostat_tau},
+            "mirostat_eta": mirostat_eta,
+        }
+        last_n = self._arguments.last_n_tokens_size
+        wanted = Wanted(
+            sampling=sampling_params(names, self._next_seed(seed), last_n, grammar, logit_bias),
+            max_tokens=min(max_tokens + AHEAD, n_left),
+            n_top=0 if logprobs is None else max(1, logprobs),
+            processor=logits_processor,
+            criterion=stopping_criteria,
+            adapters=self._adapters,
+        )
+        request = Request(
+            prompt=prompt,
+            prompt_tokens=tokens,
+            max_tokens=max_tokens,
+            stops=_stops(stop),
+            model_name=model if model is not None else self.model_path,
+            bos=self.token_bos(),
+            n_top=logprobs,
+            echo=echo,
+            prompt_logits=lambda: all_logits(self._computing(), tokens, self._adapters),
+        )
+        completion = Completion(request, self.detokenize)
+        source = sampled(self._computing(), tokens, wanted)
+        return completion.chunks(source) if stream else completion.whole(source)
+
+    __call__ = create_completion
+
+    def _prompt_tokens(self, prompt: str | Sequence[int], suffix: str | None) -> list[int]:
+        """Raises ArgumentError for a prompt without tokens, or a suffix that the model does not
+        know how to fill up to."""
+        if suffix is not None:
+            return self._fill_in(prompt, suffix)
+        if not isinstance(prompt, str):
+            tokens = list(prompt)
+        else:
+            tokens = self.tokenize(prompt.encode(), add_bos=False, special=True) if prompt else []
+            if self._model.add_bos and self.token_bos() != -1:
+                tokens = [self.token_bos(), *tokens]
+            if self._model.add_eos and self.token_eos() != -1:
+                tokens = [*tokens, self.token_eos()]
+        if tokens[:2] == [self.token_bos()] * 2:
+            text = self._model.piece(self.token_bos(), special=True).decode("utf-8", "replace")
+            warnings.warn(
+                f'Detected duplicate leading "{text}" in prompt, this will likely reduce response '
+                "quality, consider removing it...",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        if not tokens:
+            raise ArgumentError("the prompt has no tokens: give some text, or a token")
+        return tokens
+
+    def _fill_in(self, prompt: str | Sequence[int], suffix: str) -> list[int]:
+        fim = self._model.fim
+        if min(fim.prefix, fim.suffix, fim.middle) < 0:
+            raise ArgumentError(
+                "suffix is given, and this model has no tokens for filling in the middle"
+            )
+        before = (
+            self.tokenize(prompt.encode(), add_bos=False) if isinstance(prompt, str) else [*prompt]
+        )
+        after = self.tokenize(suffix.encode(), add_bos=False)
+        first, second = [fim.prefix, *before], [fim.suffix, *after]
+        if self._arguments.spm_infill:
+            first, second = second, first
+        bos = [self.token_bos()] if self._model.add_bos and self.token_bos() != -1 else []
+        return [*bos, *first, *second, fim.middle]
+
+    def _n_left(self, tokens: Sequence[int]) -> int:
+        n_left = self.n_ctx() - len(tokens)
+        if n_left <= 0:
+            raise ArgumentError(
+                f"Requested tokens ({len(tokens)}) exceed context window of {self.n_ctx()}: "
+                "shorten the prompt, or make the Llama with a larger n_ctx"
+            )
+        return n_left
+
+    def _next_seed(self, seed: int | None) -> int:
+        """The call's seed; without one they follow each other from the last one on."""
+        with self._lock:
+            self._seed = random.Random(self._seed).randint(0, 2**32) if seed is None else seed
+            return self._seed
+
+    def set_seed(self, seed: int) -> None:
+        """From which the seeds of the next calls come."""
+        with self._lock:
+            self._seed = seed
+
+    # ------------------------------------------------------------ chats
+
+    def create_chat_completion(self, messages: Sequence[Row], **arguments: Any) -> Any:
+        """The answer to a conversation: a dictionary, or with `stream=True` an iterator of them.
+
+        Arguments are `create_completion`'s, with a temperature of 0.2 and no limit of tokens if
+        nothing is said, and functions, function_call, tools, tool_choice, response_format,
+        logprobs (True) and top_logprobs. `chat_handler`, `chat_format` or the file's template
+        writes the prompt.
+        """
+        return handler_of(self)(llama=self, messages=messages, **arguments)
+
+    def create_chat_completion_openai_v1(self, *args: Any, **kwargs: Any) -> Any:
+        """The same as objects of the package openai. Raises ImportError without it."""
+        from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+        found = self.create_chat_completion(*args, **kwargs)
+        if kwargs.get("stream"):
+            return (ChatCompletionChunk(**chunk) for chunk in found)
+        return ChatCompletion(**found)
+
+    # ------------------------------------------------------------ coroutines
+
+    async def acreate_completion(self, *args: Any, **kwargs: Any) -> Any:
+        """`create_completion` for a coroutine; with `stream` an asynchronous iterator."""
+        return await self._in_thread(self.create_completion, args, kwargs)
+
+    async def acreate_chat_completion(self, *args: Any, **kwargs: Any) -> Any:
+        """`create_chat_completion` for a coroutine; with `stream` an asynchronous iterator."""
+        return await self._in_thread(self.create_chat_completion, args, kwargs)
+
+    async def acreate_embedding(self, *args: Any, **kwargs: Any) -> Any:
+        """`create_embedding` for a coroutine."""
+        return await self._in_thread(self.create_embedding, args, kwargs)
+
+    async def _in_thread(self, work: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._threads(), lambda: work(*args, **kwargs))
+        return self._astream(found) if isinstance(found, Iterator) else found
+
+    async def _astream(self, rows: Iterator[Row]) -> AsyncIterator[Row]:
+        loop = asyncio.get_running_loop()
+        try:
+            while (
+                row := await loop.run_in_executor(self._threads(), next, rows, _END)
+            ) is not _END:
+                yield row  # type: ignore[misc]
+        finally:
+            if isinstance(rows, Generator):
+                await loop.run_in_executor(self._threads(), rows.close)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._executor is None:
+                n = 4 * self._config.n_parallel
+                self._executor = ThreadPoolExecutor(n, thread_name_prefix="pannier-llama")
+            return self._executor
+
+    # ------------------------------------------------------------ embeddings
+
+    def create_embedding(self, input: str | list[str], model: str | None = None) -> Row:
+        """OpenAI's answer with the embeddings of texts."""
+        texts = [input] if isinstance(input, str) else input
+        rows, n_tokens = self.embed(texts, return_count=True)
+        return {
+            "object": "list",
+            "data": [
+                {"object": "embedding", "embedding": row, "index": i} for i, row in enumerate(rows)
+            ],
+            "model": model if model is not None else self.model_path,
+            "usage": {"prompt_tokens": n_tokens, "total_tokens": n_tokens},
+        }
+
+    def embed(
+        self,
+        input: str | list[str],
+        normalize: bool = False,
+        truncate: bool = True,
+        return_count: bool = False,
+    ) -> Any:
+        """Embeddings of texts as lists of floats: one for each text, or one for each token where
+        the model pools nothing; of one text, given as a string, that text's alone.
+
+        Raises RuntimeError unless the Llama was made with embedding=True, and ArgumentError for a
+        text of more than n_batch tokens that is not to be truncated.
+        """
+        if self._embedder is None:
+            raise RuntimeError(
+                "Llama model must be created with embedding=True to call this method"
+            )
+        texts = [input] if isinstance(input, str) else input
+        prompts = [self._to_embed(text, truncate=truncate) for text in texts]
+        found = self._embedder.embed(prompts, normalize=normalize)
+        rows = [self._normalized(row, normalize=normalize) for row in found]
+        output = rows[0] if isinstance(input, str) else rows
+        return (output, sum(map(len, prompts))) if return_count else output
+
+    def _to_embed(self, text: str, *, truncate: bool) -> list[int]:
+        tokens = self.tokenize(text.encode())
+        assert self._embedder is not None
+        most = min(self.n_batch, self._embedder.n_embed_max)
+        if len(tokens) > most and not truncate:
+            raise ArgumentError(f"Requested tokens ({len(tokens)}) exceed batch size of {most}")
+        return tokens[:most]
+
+    def _normalized(self, row: npt.NDArray[np.float32], *, normalize: bool) -> Any:
+        if normalize and row.ndim == 2:
+            norms = np.linalg.norm(row, axis=-1, keepdims=True)
+            row = (row / np.where(norms > 0, norms, 1)).astype(np.float32)
+        return row.tolist()
+
+    # ------------------------------------------------------------ token by token
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that `eval` and `generate` left."""
+        return len(self._position.tokens)
+
+    @n_tokens.setter
+    def n_tokens(self, n: int) -> None:
+        with self._lock:
+            self._position.cut(n)
+
+    @property
+    def input_ids(self) -> npt.NDArray[np.intc]:
+        """Their ids, [n_ctx], zeros behind them."""
+        return self._position.input_ids
+
+    @property
+    def scores(self) -> npt.NDArray[np.single]:
+        """Their logits, [n_ctx, n_vocab] with logits_all=True, zeros otherwise."""
+        return self._position.scores
+
+    def reset(self) -> None:
+        """Begin anew: `eval` starts a sequence."""
+        with self._lock:
+            self._position.cut(0)
+
+    def eval(self, tokens: Sequence[int]) -> None:
+        """Compute tokens behind those that are there. One thread at a time."""
+        with self._lock:
+            before = self._position.tokens
+            every = self._arguments.logits_all
+            rows = all_logits(
+                self._computing(),
+                [*before, *tokens],
+                self._adapters,
+                n_last=len(tokens) if every else 1,
+            )
+            self._position.note(tokens, rows, all=every)
+
+    def sample(
+        self,
+        top_k: int = 40,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        temp: float = 0.80,
+        repeat_penalty: float = 1.0,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_eta: float = 0.1,
+        mirostat_tau: float = 5.0,
+        penalize_nl: bool = True,
+        logits_processor: LogitsProcessorList | None = None,
+        grammar: LlamaGrammar | None = None,
+        idx: int | None = None,
+    ) -> int:
+        """A token behind the last one, or behind the one of index `idx`; it is not evaluated."""
+        _check_tfs_z(tfs_z)
+        names = {name: value for name, value in locals().items() if name not in _NOT_NUMBERS}
+        params = sampling_params(names, self._seed, self._arguments.last_n_tokens_size, grammar)
+        with self._lock, Sampler(self._model, params, self.n_ctx()) as sampler:
+            tokens = self._position.tokens
+            if not tokens:
+                raise ArgumentError("nothing to sample after: call eval with tokens first")
+            index = len(tokens) - 1 if idx is None else idx
+            row = self._position.row(
+                index, lambda: last_logits(self._computing(), tokens, self._adapters)
+            )
+            return choose(sampler, tokens[: index + 1], row, logits_processor)
+
+    def generate(
+        self,
+        tokens: Sequence[int],
+        top_k: int = 40,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        temp: float = 0.80,
+        repeat_penalty: float = 1.0,
+        reset: bool = True,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        penalize_nl: bool = True,
+        logits_processor: LogitsProcessorList | None = None,
+        stopping_criteria: StoppingCriteriaList | None = None,
+        grammar: LlamaGrammar | None = None,
+    ) -> Generator[int, Sequence[int] | None, None]:
+        """Sampled tokens behind these, without an end: the end of generation is a token like
+        others. What is sent in is put behind the last one. With reset=False they follow what was
+        evaluated before.
+        """
+        _check_tfs_z(tfs_z)
+        names = {name: value for name, value in locals().items() if name not in _NOT_NUMBERS}
+        prompt = [*([] if reset else self._position.tokens), *tokens]
+        if not prompt:
+            raise ArgumentError("nothing to generate after: give tokens")
+        wanted = Wanted(
+            sampling=sampling_params(
+                names, self._seed, self._arguments.last_n_tokens_size, grammar
+            ),
+            max_tokens=self._n_left(prompt),
+            processor=logits_processor,
+            criterion=stopping_criteria,
+            adapters=self._adapters,
+        )
+        source = stepped(self._computing(), prompt, wanted, ends=False, note=self._note)
+        sent: Sequence[int] | None = None
+        try:
+            while True:
+                sent = yield source.send(sent).id
+        except StopIteration:
+            return
+        finally:
+            source.close()
+
+    def _note(self, tokens: Sequence[int], logits: Logits) -> None:
+        """These tokens were evaluated, for `sample` and `save_state`."""
+        with self._lock:
+            self._position.tokens = list(tokens)
+            self._position.last = logits
+
+    def save_state(self) -> LlamaState:
+        """Tokens that were evaluated, their logits, and the seed."""
+        with self._lock:
+            return self._position.save(self._seed)
+
+    def load_state(self, state: LlamaState) -> None:
+        """Go on from a saved state. What the engine does not hold any more is computed again."""
+        with self._lock:
+            self._position.load(state)
+            self._seed = state.seed
+
+    @staticmethod
+    def logits_to_logprobs(logits: Any, axis: int = -1) -> npt.NDArray[np.single]:
+        """Natural logarithms of the probabilities that logits mean."""
+        rows = np.moveaxis(np.asarray(logits, dtype=np.single), axis, -1)
+        return np.moveaxis(log_softmax(rows), -1, axis)
+
+    @staticmethod
+    def longest_token_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+        """How many tokens at the beginning are the same."""
+        n = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+        return min(len(a), len(b)) if n is None else n
+
+    def set_cache(self, cache: object) -> None:
+        """Does nothing: prefixes are kept by the engine."""
+
+    # ------------------------------------------------------------ life
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repo_id: str,
+        filename: str | None,
+        additional_files: Sequence[str] | None = None,
+        local_dir: str | None = None,
+        local_dir_use_symlinks: bool | Literal["auto"] = "auto",
+        cache_dir: str | None = None,
+        **kwargs: Any,
+    ) -> Llama:
+        """A file of the hub, by its name or a pattern. Needs the package huggingface-hub."""
+        path = download(repo_id, filename, additional_files or (), local_dir, cache_dir)
+        return cls(model_path=path, **kwargs)
+
+    def __getstate__(self) -> Row:
+        return {
+            name: getattr(self._arguments, name)
+            for name in Arguments.__dataclass_fields__
+            if name not in ("chat_handler", "tokenizer")
+        }
+
+    def __setstate__(self, state: Row) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Free the model. Calls that run end with ClosedError. Twice does nothing."""
+        with self._lock:
+            closed, self._closed = self._closed, True
+        if closed:
+            return
+        self._model.close()
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
+
+    def __enter__(self) -> Llama:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_model"):
+            self.close()
+
+    def _computing(self) -> Pool:
+        """The pool; one of a Llama that embeds is made when it is first needed."""
+        with self._lock:
+            if self._closed:
+                raise ClosedError("this Llama is closed; make another one")
+            if self._arguments.vocab_only:
+                raise RequestError("this Llama was made with vocab_only=True and cannot compute")
+            if self._pool is None:
+                self._pool = Pool(self._model, replace(self._config, embeddings=False))
+            return self._pool
+
+
+_NOT_NUMBERS = ("self", "tokens", "reset", "grammar", "idx")
+
+
+def _check_tfs_z(tfs_z: float) -> None:
+    if tfs_z != 1.0:
+        raise ArgumentError(
+            f"tfs_z is {tfs_z}: llama.cpp has no tail-free sampling any more; use min_p or "
+            "typical_p"
+        )
+
+
+def _stops(stop: str | Sequence[str] | None) -> tuple[bytes, ...]:
+    words = [stop] if isinstance(stop, str) else stop or ()
+    return tuple(word.encode() for word in words if word)
