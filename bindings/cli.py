@@ -25,6 +25,7 @@ COMMANDS = {
     "plan": ("pannier.planner.cli", "say what a model will take, and choose what fits"),
     "doctor": ("pannier.doctor", "check where a model's ops would run, without loading it"),
     "inspect": ("pannier.modelfile.cli", "check a model file and show what it says and costs"),
+    "trace": ("pannier.routing.cli", "record which experts a text needs, and reckon with it"),
     "bench": ("pannier.bench.cli", "measure what a model takes on this machine"),
     "serve": ("pannier.server.cli", "serve a model over HTTP to several clients"),
     "chat": ("pannier.chat_cli.cli", "talk to a model or a server in the terminal"),
@@ -36,8 +37,13 @@ class Parser(argparse.ArgumentParser):
     """Takes `--ctx_size` for `--ctx-size`, as llama.cpp's programs do."""
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
-        """As argparse's, with underscores in flags read as dashes."""
-        return super().parse_known_args(list(map(dashed, args or ())), namespace)
+        """As argparse's, with underscores in flags read as dashes, and the first of the parser's
+        verbs (a default of that name) where none is named."""
+        words = list(map(dashed, args or ()))
+        verbs = self.get_default("verbs")
+        if verbs and words and words[0] not in (*verbs, "-h", "--help"):
+            words.insert(0, verbs[0])
+        return super().parse_known_args(words, namespace)
 
 
 def dashed(argument: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pannier.bench.chart import Bars, Chart
+from pannier.bench.chart import Bars, Chart, Unit, axis_top
 
 NAMES = {
     "system": "system memory",
@@ -34,7 +34,7 @@ def larger_chart(report: dict[str, Any]) -> Chart:
         subtitle=f"{report['model']}, {gib[0]:.1f} GiB in {gib[1]:.1f} GiB; one client",
         groups=tuple(rates),
         bars=(Bars("tokens/s", tuple(rates.values())),),
-        label=rate,
+        unit=RATE,
     )
 
 
@@ -68,7 +68,7 @@ def places_chart(report: dict[str, Any]) -> Chart:
             Bars("llama-server", rates("llama-server")),
             Bars("roofline", tuple(bounds.get(key) for key in groups)),
         ),
-        label=rate,
+        unit=RATE,
     )
 
 
@@ -83,3 +83,6 @@ def middle_of(values: list[float]) -> float:
 def rate(value: float) -> str:
     """Three digits."""
     return f"{value:.3g}"
+
+
+RATE = Unit(axis_top, rate, rate)

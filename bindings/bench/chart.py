@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
 from ..modelfile.cli import size_text
@@ -25,22 +25,26 @@ class Bars:
     values: tuple[float | None, ...]
 
 
-def short_size(value: float) -> str:
-    """Three digits and a unit; a sign where it is below 0."""
-    number, _, unit = size_text(abs(round(value))).partition(" ")
-    return f"{'-' if round(value) < 0 else ''}{float(number):.3g} {unit}"
+@dataclass(frozen=True)
+class Unit:
+    """What heights are of."""
+
+    top: Callable[[float], float]
+    """Where the axis ends, for the largest value."""
+    words: Callable[[float], str]
+    short: Callable[[float], str]
+    """For a label."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Groups of bars whose heights are bytes, or whatever `label` names."""
+    """Groups of bars, whose heights are bytes if nobody says otherwise."""
 
     title: str
     subtitle: str
     groups: tuple[str, ...]
     bars: tuple[Bars, ...]
-    label: Callable[[float], str] = short_size
-    """A value in words, in the space of a bar."""
+    unit: Unit = field(default_factory=lambda: BYTES)
 
     def __post_init__(self) -> None:
         assert 0 < len(self.bars) <= len(COLORS)
@@ -52,7 +56,7 @@ class Chart:
 
     def svg(self) -> str:
         """The whole file."""
-        top = axis_top(self.most)
+        top = self.unit.top(self.most)
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
             f'width="{WIDTH}" height="{HEIGHT}" role="img" aria-labelledby="title words">',
@@ -63,7 +67,7 @@ class Chart:
             text(LEFT, 26, self.title, "head"),
             text(LEFT, 46, self.subtitle, "note"),
             *self._legend(),
-            *_axis(top, self.label),
+            *_axis(top, self.unit),
         ]
         for group in range(len(self.groups)):
             parts += self._group(group, top)
@@ -74,15 +78,12 @@ class Chart:
         rows = []
         for i, group in enumerate(self.groups):
             cells = [
-                f"{bars.name} {self._in_full(value)}"
+                f"{bars.name} {self.unit.words(value)}"
                 for bars in self.bars
                 if (value := bars.values[i]) is not None
             ]
             rows.append(f"{group}: {', '.join(cells)}")
         return f"{self.subtitle}. {'; '.join(rows)}."
-
-    def _in_full(self, value: float) -> str:
-        return size_text(round(value)) if self.label is short_size else self.label(value)
 
     def _legend(self) -> list[str]:
         parts, x = [], float(LEFT)
@@ -107,7 +108,7 @@ class Chart:
                 f'<rect class="bar{i}" x="{x:.1f}" y="{y:.1f}" width="{bar - 2:.1f}" '
                 f'height="{HEIGHT - BOTTOM - y:.1f}"/>'
             )
-            parts.append(text(x + bar / 2, y - 5, self.label(value), "middle small"))
+            parts.append(text(x + bar / 2, y - 5, self.unit.short(value), "middle small"))
         return parts
 
 
@@ -137,13 +138,24 @@ def height_of(value: float, top: float) -> float:
     return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * min(max(value, 0.0) / top, 1.0)
 
 
+def short_size(value: float) -> str:
+    """Three digits and a unit; a sign where it is below 0."""
+    number, _, unit = size_text(abs(round(value))).partition(" ")
+    return f"{'-' if round(value) < 0 else ''}{float(number):.3g} {unit}"
+
+
 def text(x: float, y: float, words: str, kind: str = "") -> str:
     """A line of text; `kind` is its classes."""
     named = f' class="{kind}"' if kind else ""
     return f'<text{named} x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>'
 
 
-def _axis(top: float, label: Callable[[float], str]) -> list[str]:
+def percent(value: float) -> str:
+    """Of a share."""
+    return f"{value:.0%}"
+
+
+def _axis(top: float, unit: Unit) -> list[str]:
     parts = []
     for i in range(N_LINES + 1):
         value = top * i / N_LINES
@@ -151,5 +163,9 @@ def _axis(top: float, label: Callable[[float], str]) -> list[str]:
         parts.append(
             f'<line class="line" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
-        parts.append(text(LEFT - 8, y + 4, label(value), "end small"))
+        parts.append(text(LEFT - 8, y + 4, unit.short(value), "end small"))
     return parts
+
+
+BYTES = Unit(axis_top, lambda value: size_text(round(value)), short_size)
+PERCENT = Unit(lambda most: 1.0, percent, percent)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 SECONDS = 1.0
 NOTES = """weights are read as decoding reads experts: by ggml's products of a matrix with one
-vector, an expert's after the other's. `pannier plan` and `pannier trace show` reckon with what is
-found, which is kept beside the engines."""
+vector, an expert's after the other's. `pannier plan` and `pannier trace show` reckon with
+what is found, which is kept beside the engines."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -95,9 +95,10 @@ double read_rate(ggml_backend_t backend, const pannier_rate_params & params) {
     const size_t    n_tensors = std::max<size_t>(1, params.n_bytes / (row_size * size_t(n_rows) * N_EXPERT));
     const size_t    n_ops     = n_tensors * (N_EXPERT / N_USED);
 
-    const ggml_context_ptr     holder = make_context(n_tensors + n_ops + N_EXPERT / N_USED + 1);
+    const size_t               n_all  = n_tensors + n_ops + N_EXPERT / N_USED + 1;
+    const ggml_context_ptr     holder = make_context(n_all);
     ggml_context *             ctx    = holder.get();
-    ggml_cgraph *              graph  = ggml_new_graph_custom(ctx, n_ops + 1, false);
+    ggml_cgraph *              graph  = ggml_new_graph_custom(ctx, n_all + 1, false);
     ggml_tensor *              vector = ggml_new_tensor_3d(ctx, GGML_TYPE_F32, ROW_VALUES, 1, 1);
     std::vector<ggml_tensor *> choices;
     for (int64_t first = 0; first < N_EXPERT; first += N_USED) {
@@ -193,7 +194,7 @@ double link_rate(ggml_backend_t backend, const pannier_rate_params & params) {
 double sync_seconds(ggml_backend_t backend, const pannier_rate_params & params) {
     const ggml_context_ptr holder = make_context(3);
     ggml_context *         ctx    = holder.get();
-    ggml_cgraph *          graph  = ggml_new_graph_custom(ctx, 2, false);
+    ggml_cgraph *          graph  = ggml_new_graph_custom(ctx, 4, false);
     ggml_tensor *          value  = ggml_new_tensor_1d(ctx, GGML_TYPE_F32, SYNC_VALUES);
     ggml_tensor *          sum    = ggml_add(ctx, value, value);
     ggml_build_forward_expand(graph, sum);

@@ -56,3 +56,12 @@ def seconds_cached(
     missing = (1 - hits) * experts.n_bytes
     waits = experts.n_layers * rates.sync_s
     return seconds_on_gpu(experts, rates) + missing / (link or rates.link) + waits
+
+
+def hits_needed(
+    experts: TokenExperts, share: float, rates: Bandwidths, link: float | None = None
+) -> float:
+    """Hit rate from which a cache with this share of the experts is as fast as the same memory for
+    whole layers' experts. Above 1: no cache is."""
+    most = seconds_static(experts, share, rates) - seconds_cached(experts, 1.0, rates, link)
+    return 1 - most * (link or rates.link) / experts.n_bytes

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from ..moe_cache import MAX_BATCH
 from .trace import Trace
-
-MAX_BATCH = 32
-"""More tokens at once bypass llama.cpp's cache (`src/llama-moe-cache.cpp`)."""
 
 
 @dataclass(frozen=True)

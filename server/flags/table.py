@@ -53,6 +53,10 @@ PLAN_GROUPS: Groups = {
 """Those that `pannier plan` has too."""
 
 
+TRACE_GROUPS: Groups = CHAT_GROUPS
+"""Those that `pannier trace` has too."""
+
+
 BENCH_GROUPS: Groups = PLAN_GROUPS | {"threads": THREADS}
 """Those that `pannier bench vram` has too."""
 
