@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def middle(turns: list[dict[str, Any]]) -> float:
 
 
 def middle_of(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
+    return statistics.median(values)
 
 
 def rate(value: float) -> str:

@@ -3,7 +3,8 @@
 Both servers run in a control group of so much memory, one after the other, each from a page cache
 that has nothing of the file: pannier with its read-ahead, and llama-server of the same pin, mapped,
 too. The model writes at temperature 1, which is the text that the locality of its routers is made
-for. The first tokens fill the page cache and do not count.
+for: several texts in a turn, since a long one stays with few topics and so with few experts. The
+first turn fills the page cache and does not count.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import json
 import os
 import re
+import statistics
 import tempfile
 import time
 from dataclasses import dataclass
@@ -61,32 +63,33 @@ def larger_than_ram(args: argparse.Namespace) -> dict[str, Any]:
             "--no-warmup",
         ],
     }
-    tokens = {"pannier": args.tokens, "llama-server": args.peer_tokens}
+    texts = {"pannier": (args.texts, args.tokens), "llama-server": (1, args.peer_tokens)}
     results = {
-        name: one_server(name, command, model, args.limit, tokens[name], args.turns)
-        for name, command in commands.items()
+        name: one_server(name, command, args, texts[name]) for name, command in commands.items()
     }
     report = {
         "model": model.name,
         "model_bytes": model.stat().st_size,
         "limit_bytes": args.limit,
         "flags": " ".join(flags[2:]),
+        "kernel_read_ahead_kib": kernel_read_ahead(model),
         **results,
     }
     measured = [turn["tokens_per_s"] for turn in results["pannier"]["turns"]]
     theirs = [turn["tokens_per_s"] for turn in results["llama-server"]["turns"]]
-    report["ratio"] = round(median(measured) / median(theirs), 2)
+    report["ratio"] = round(statistics.median(measured) / statistics.median(theirs), 2)
     if predicted := results["pannier"]["predicted_tokens_per_s"]:
-        report["measured_over_predicted"] = round(median(measured) / predicted, 2)
+        report["measured_over_predicted"] = round(statistics.median(measured) / predicted, 2)
     return report
 
 
 def one_server(
-    name: str, command: list[str], model: Path, limit: int, n_tokens: int, n_turns: int
+    name: str, command: list[str], args: argparse.Namespace, n_texts: int
 ) -> dict[str, Any]:
     """Starts it, warms it up, and takes turns."""
+    model = Path(args.model)
     forget(model)
-    with tempfile.TemporaryDirectory() as scratch, memory_limit(limit) as group:
+    with tempfile.TemporaryDirectory() as scratch, memory_limit(args.limit) as group:
         log = Path(scratch) / "log"
         start = time.monotonic()
         with running(name, group.command(command), log) as server:
@@ -94,7 +97,8 @@ def one_server(
             load_bytes = group.read_bytes()
             warning = next((one for one in log.read_text().splitlines() if "GiB more" in one), "")
             used = used_bytes(model)
-            turns = [turn(server, group, n_tokens, seed) for seed in range(n_turns + 1)][1:]
+            seeds = range(args.turns + 1)
+            turns = [turn(server, group, n_texts, args.tokens, seed) for seed in seeds][1:]
             found = {
                 "warning": warning,
                 "predicted_tokens_per_s": predicted(warning),
@@ -107,9 +111,9 @@ def one_server(
     return found
 
 
-def turn(server: Server, group: MemoryLimit, n_tokens: int, seed: int) -> Turn:
-    """One client's text of random words, from a short prompt on."""
-    load = Load(1, 1, PROMPT, n_tokens, 250, False, seed, temperature=1.0)
+def turn(server: Server, group: MemoryLimit, n_texts: int, n_tokens: int, seed: int) -> Turn:
+    """One client's texts, each from a random word on."""
+    load = Load(1, n_texts, PROMPT, n_tokens, 250, False, seed, temperature=1.0)
     before = group.read_bytes()
     result = asyncio.run(run(server.port, load))
     return Turn(result.n_tokens, result.wall_s, group.read_bytes() - before)
@@ -130,12 +134,19 @@ def predicted(warning: str) -> float | None:
     return float(found[1]) if found else None
 
 
+def kernel_read_ahead(model: Path) -> int | None:
+    """What the kernel reads around a page that is missing, of the disk with the file: by this,
+    llama-server's rate differs between machines."""
+    device = model.stat().st_dev
+    folder = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
+    for path in (folder / "queue/read_ahead_kb", folder / "../queue/read_ahead_kb"):
+        if path.exists():
+            return int(path.read_text())
+    return None
+
+
 def forget(model: Path) -> None:
     """Have the page cache drop the file."""
     with model.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]

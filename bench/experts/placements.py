@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import re
+import statistics
 import subprocess
 import tempfile
 import urllib.request
@@ -206,4 +207,4 @@ def answer(command: list[str], env: dict[str, str]) -> str:
 
 
 def median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
+    return statistics.median(values)

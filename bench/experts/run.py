@@ -51,8 +51,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = larger.add_argument
     add("--larger-than-ram", action="store_true", help="under a limit of memory")
     add("--limit", type=size, default=6 << 30, help="of memory, as 6G (default)")
-    add("--tokens", type=int, default=300, help="of each turn (default: 300)")
-    add("--peer-tokens", type=int, default=12, help="of llama-server's (default: 12)")
+    add("--tokens", type=int, default=50, help="of each text (default: 50)")
+    add("--texts", type=int, default=6, help="of each turn (default: 6)")
+    add("--peer-texts", type=int, default=1, help="of llama-server's turns (default: 1)")
     args = parser.parse_args(argv)
     args.vram = size(args.vram_text)
     return args
