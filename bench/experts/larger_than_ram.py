@@ -65,7 +65,7 @@ def larger_than_ram(args: argparse.Namespace) -> dict[str, Any]:
     }
     texts = {"pannier": (args.texts, args.tokens), "llama-server": (1, args.peer_tokens)}
     results = {
-        name: one_server(name, command, args, texts[name]) for name, command in commands.items()
+        name: one_server(name, command, args, *texts[name]) for name, command in commands.items()
     }
     report = {
         "model": model.name,
@@ -84,7 +84,7 @@ def larger_than_ram(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def one_server(
-    name: str, command: list[str], args: argparse.Namespace, n_texts: int
+    name: str, command: list[str], args: argparse.Namespace, n_texts: int, n_tokens: int
 ) -> dict[str, Any]:
     """Starts it, warms it up, and takes turns."""
     model = Path(args.model)
@@ -98,7 +98,7 @@ def one_server(
             warning = next((one for one in log.read_text().splitlines() if "GiB more" in one), "")
             used = used_bytes(model)
             seeds = range(args.turns + 1)
-            turns = [turn(server, group, n_texts, args.tokens, seed) for seed in seeds][1:]
+            turns = [turn(server, group, n_texts, n_tokens, seed) for seed in seeds][1:]
             found = {
                 "warning": warning,
                 "predicted_tokens_per_s": predicted(warning),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from datetime import date
 from pathlib import Path
@@ -53,7 +54,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--limit", type=size, default=6 << 30, help="of memory, as 6G (default)")
     add("--tokens", type=int, default=50, help="of each text (default: 50)")
     add("--texts", type=int, default=6, help="of each turn (default: 6)")
-    add("--peer-texts", type=int, default=1, help="of llama-server's turns (default: 1)")
+    add("--peer-tokens", type=int, default=10, help="of llama-server's one text (default: 10)")
     args = parser.parse_args(argv)
     args.vram = size(args.vram_text)
     return args
@@ -66,6 +67,8 @@ def size(text: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
+    # a run that is told to stop takes its servers along
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     args.model = args.model or str(ensure_synthetic("qwen3-coder-next", 12))
     args.llama_server = args.llama_server or stock_server(args)
     report: dict[str, Any] = {
