@@ -44,7 +44,7 @@ class Turn:
             "tokens_per_s": round(self.n_tokens / self.seconds, 3),
             "read_mb_per_token": round(per_token / 1e6, 1),
             "read_mb_per_s": round(self.read_bytes / self.seconds / 1e6, 1),
-            "experts_found_in_memory": round(1 - per_token / used_bytes, 3),
+            "experts_found_in_memory": max(0.0, round(1 - per_token / used_bytes, 3)),
         }
 
 

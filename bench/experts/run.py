@@ -78,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         "revision": revision(),
         "llama.cpp": "b11549",
         "machine": machine(),
+        "llama_server": Path(args.llama_server).parents[1].name,
     }
     report |= larger_than_ram(args) if args.larger_than_ram else placements(args)
     if args.out:
@@ -87,11 +88,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def stock_server(args: argparse.Namespace) -> str:
-    """llama-server of the same pin and backend, without our patches."""
+    """llama-server of the same pin and backend, without our patches where it builds without."""
     from pannier.engine import BuildOptions, ensure_engine
+    from pannier.errors import EngineError
 
     backend = "cpu" if args.larger_than_ram else args.backend
-    engine = ensure_engine(BuildOptions(backend=backend, unpatched=True, tools=True))
+    try:
+        engine = ensure_engine(BuildOptions(backend=backend, unpatched=True, tools=True))
+    except EngineError:
+        engine = ensure_engine(BuildOptions(backend=backend, tools=True))
     return str(engine.directory / "bin" / "llama-server")
 
 

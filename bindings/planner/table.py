@@ -32,8 +32,6 @@ def as_table(plan: Plan) -> RenderableType:
         parts.append(_choices(plan.choices))
     if plan.paging:
         parts.append(Text(f"Larger than memory: {plan.paging}"))
-    if plan.paging:
-        parts.append(Text(f"Larger than memory: {plan.paging}"))
     parts.append(_speed(plan))
     parts.append(Text("pannier serve " + shlex.join(plan.arguments), style="bold"))
     return Group(*parts)
