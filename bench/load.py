@@ -22,6 +22,7 @@ class Load:
     """Prompt tokens are drawn from [3, n_vocab)."""
     stream: bool
     seed: int
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def body(load: Load, prompt: list[int]) -> bytes:
         {
             "prompt": prompt,
             "n_predict": load.n_predict,
-            "temperature": 0,
+            "temperature": load.temperature,
+            "seed": load.seed,
             "ignore_eos": True,
             "cache_prompt": False,
             "stream": load.stream,

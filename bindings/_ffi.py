@@ -91,6 +91,7 @@ class model_params(Struct):
         ("lazy_mode", c.c_int32),
         ("no_repack", c.c_int32),
         ("no_host", c.c_int32),
+        ("read_ahead", c.c_int32),
         ("n_kv_overrides", c.c_int32),
         ("kv_keys", _TEXTS),
         ("kv_types", _TEXTS),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from . import _ffi
+from .system_memory import available_memory
 
 _TYPES = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel"}
 
@@ -50,16 +50,6 @@ def layer_devices(names: Sequence[str] = ()) -> list[Device]:
         if device.backend != "RPC":
             local.setdefault(device.id or device.name, device)  # one GPU can have two drivers
     return [*remote, *local.values()] or known[:1]
-
-
-def available_memory() -> int | None:
-    """Bytes that new work could take without swapping; None where Linux does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
 
 
 def _device(lib: _ffi.Library, index: int) -> Device:

@@ -11,6 +11,10 @@ from .sharing import CellGroup
 
 KINDS = ("weights", "kv", "recurrent", "compute", "output", "moe_cache", "rollback", "lora")
 """In the order of the engine's numbers."""
+HOST = "CPU"
+"""The device that buffers in system memory count under."""
+MAPPED = "_Mapped"
+"""End of the names of buffers that are pages of the file: the kernel takes them back at need."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from .fim import FimTokens
 from .host_memory import HostMemory, HostPlan, host_memory, plan_host_memory
 from .host_words import host_wish
 from .layer_split import balanced_split
+from .load_paging import page
 from .load_placement import expert_rows
 from .memory import TensorRow
 from .model_params import LAZY_MODES, LOAD_MODES, SPLIT_MODES, ModelParams, choice
@@ -34,6 +35,7 @@ from .native_rows import tensor_rows
 from .op_placement import Asked, PlacementReport
 from .override_rows import OverrideRow, check_rows, named_rows, native_rows
 from .owner import Owner
+from .paging import Paging
 from .placement import Override
 
 if TYPE_CHECKING:
@@ -158,6 +160,10 @@ class Model(Owner):
         self._host_plan = HostPlan()
         if host_memory and not vocab_only:
             self._choose_host_memory(host_memory, pin_budget)
+        self.paging: Paging | None = None
+        """Not None if the weights in system memory are more than there is room for."""
+        if not vocab_only and not no_alloc:
+            self.paging = page(self._file, params, load_mode, self._host_plan.locked_names)
         self._load(params, progress)
         self._locked = () if no_alloc or vocab_only else self._lock_weights()
 

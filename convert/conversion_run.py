@@ -13,10 +13,10 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from ..device import available_memory
 from ..errors import ConvertError, ModelError
 from ..model import Model
 from ..placement import Placement, is_tied
+from ..system_memory import available_memory
 from .collect import Collected, collect, forbid_remote_code
 from .imatrix import ImportanceMatrix, load_imatrix
 from .job import Job

@@ -173,11 +173,12 @@ def n_draft(context: Context, config: EngineConfig) -> int:
 
 
 def notice(context: Context, config: EngineConfig) -> str:
-    """What the operator asked for and does not get, a line for each."""
+    """What the operator asked for and does not get, and what memory has no room for, a line for
+    each."""
     model = context.model
     problems = () if config.strict else context.placement(n_decoding(context, config)).problems
-    rows = (*model.placement_notes, *model.host_memory.problems)
     unused = () if config.strict else cache_problems(context, config)
+    rows = (str(model.paging or ""), *model.placement_notes, *model.host_memory.problems)
     lines = [*rows, *map(str, problems), *unused, speculation_notice(context, config)]
     return "\n".join(filter(None, lines))
 

@@ -24,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from bench_run import Bench, read_json
+from experts import experts
 from machine import describe, versions
 from memory import memory
 from runner import output_of, say
@@ -152,6 +153,7 @@ PHASES: dict[str, Callable[[Bench], None]] = {
     "tests": tests,
     "memory": memory,
     "throughput": throughput,
+    "experts": experts,
 }
 
 
@@ -181,8 +183,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("--bundle", "--work", "--out"):
         parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("phases", nargs="*", help="as BENCH_PHASES, after install and build")
     args = parser.parse_args(argv)
-    bench = Bench(args.bundle, args.work, args.out, os.environ)
+    named = {"BENCH_PHASES": " ".join(["install", "build", *args.phases])} if args.phases else {}
+    bench = Bench(args.bundle, args.work, args.out, {**os.environ, **named})
     if unknown := set(bench.wanted) - set(PHASES):
         sys.exit(f"run: no phase {', '.join(sorted(unknown))}: there are {', '.join(PHASES)}")
     # A run that is told to stop takes its child along and keeps what it has.

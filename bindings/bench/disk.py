@@ -39,7 +39,7 @@ def measure_disk(
         if not size:
             raise ArgumentError(f"{path} is too short to tell how fast the disk is")
         places = list(range(0, size - block + 1, block))
-        random.Random(1).shuffle(places)
+        random.shuffle(places)  # places of an earlier time may be in a cache below
         straight = [(at, min(CHUNK, size - at)) for at in range(0, size, CHUNK)]
         return DiskRates(
             folder=str(path.parent),

@@ -81,6 +81,8 @@ def local_speaker(
     config = one_sequence(given, str(path), str(engine.directory))
     with terminal.loading(path.name) as progress:
         loaded = load_model(config, progress)
+    if loaded.paging:
+        terminal.say(f"warning: {loaded.paging}")
     with loaded, make_context(loaded, config) as context:
         problems = () if config.strict else context.placement().problems
         for problem in (*loaded.placement_notes, *loaded.host_memory.problems, *problems):

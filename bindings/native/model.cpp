@@ -3,6 +3,7 @@
 #include "memory_parts.h"
 #include "objects.h"
 #include "patterns.h"
+#include "read_ahead.h"
 
 #include "common.h"
 #include "ggml-backend.h"
@@ -231,6 +232,9 @@ std::unique_ptr<pannier_model> load(const char * path, const pannier_model_param
     native.progress_callback            = progress::report;
     native.progress_callback_user_data  = &state;
 
+    const bool reads_ahead = params.read_ahead != 0 && !native.vocab_only && !native.no_alloc;
+    observe_experts();
+    set_mmap_prefetch(!reads_ahead);
     auto model   = std::make_unique<pannier_model>();
     model->model = llama_model_load_from_file(path, native);
     if (state.cancelled) {
@@ -243,6 +247,9 @@ std::unique_ptr<pannier_model> load(const char * path, const pannier_model_param
     model->has_weights = !native.vocab_only && !native.no_alloc;
     model->overrides   = std::move(named.asked);
     model->can_plan    = HAS_PLANS && !native.vocab_only && native.no_alloc;
+    if (reads_ahead) {
+        model->experts_ahead = std::make_unique<read_ahead>(*model->model);
+    }
     return model;
 }
 

@@ -3,6 +3,8 @@
 
 #include "guard.h"
 
+#include "read_ahead.h"
+
 #include "chat.h"
 #include "llama.h"
 #include "sampling.h"
@@ -33,6 +35,7 @@ struct pannier_model {
 
     std::vector<llama_adapter_lora *> adapters; // llama.cpp frees them with the model
     std::vector<pannier::named_override> overrides; // as asked for; the first that matches counts
+    std::unique_ptr<pannier::read_ahead> experts_ahead; // null: the file is read when it is mapped
 
     // The model's own templates, parsed at first use, or those of `chat_template`, if there is one.
     // Rendering is const and needs no lock.
@@ -40,7 +43,10 @@ struct pannier_model {
     std::string                                  chat_template;
     std::shared_ptr<const common_chat_templates> chat_templates;
 
-    ~pannier_model() { llama_model_free(model); }
+    ~pannier_model() {
+        experts_ahead.reset();
+        llama_model_free(model);
+    }
 
     int32_t n_vocab() const { return llama_vocab_n_tokens(vocab); }
 };

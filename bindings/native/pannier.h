@@ -106,6 +106,7 @@ struct pannier_model_params {
     int32_t              lazy_mode;     // llama_lazy_mode: 0 off, 1 auto, 2 on
     int32_t              no_repack;
     int32_t              no_host;
+    int32_t              read_ahead;    // a mapped file is larger than memory: experts are read as they are used
     int32_t              n_kv_overrides;
     const char * const * kv_keys;       // read the metadata as if it said so
     const char * const * kv_types;      // int, float, bool, str

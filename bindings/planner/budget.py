@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-HOST = "CPU"
+from .. import memory
+
+HOST = memory.HOST
 """The device that system memory is counted under."""
 
 

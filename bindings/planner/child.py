@@ -28,9 +28,9 @@ class Question:
     vram: tuple[int, ...] = ()
     """Bytes of the first devices; none: what is free on all."""
     prefer: Prefer = "speed"
-    show_tensors: bool = False
     trace: str = ""
     """File of a trace of the model's routers; empty: none."""
+    show_tensors: bool = False
 
 
 def question_of(
@@ -45,13 +45,9 @@ def question_of(
         if not given.get("start.vram"):
             fixed |= {"cache_type_k", "cache_type_v"}  # asked about experts, and no more
     prefer: Prefer = given.get("start.prefer", "speed")
+    trace = given.get("start.trace", "")
     return Question(
-        config,
-        frozenset(fixed),
-        given.get("start.vram", ()),
-        prefer,
-        show_tensors,
-        given.get("start.trace", ""),
+        config, frozenset(fixed), given.get("start.vram", ()), prefer, trace, show_tensors
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from .. import memory
 from ..host_memory import HostMemory
 from ..memory import MemoryRow
 from ..server.config import EngineConfig
 from .budget import HOST, Budget
 
-MAPPED = "_Mapped"
-"""End of the names of buffers that are pages of the file: the kernel takes them back at need."""
+MAPPED = memory.MAPPED
+"""End of the names of buffers that are pages of the file."""
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from ..memory import MemoryRow, TensorRow
+from ..memory import MemoryRow
 from ..model import Model
 from ..op_placement import PlacementReport
-from ..placement import INPUT
-from ..roles import role_of
 from ..server.config import EngineConfig
 from ..server.loading import context_options, model_options
 from ..tensor_listing import TensorListing, list_tensors
+from ..weight_reads import weight_reads
 from .cost import Cost
 
 MAX_MODELS = 4
@@ -32,7 +29,7 @@ class EngineCosts:
         model = self._model(model_options(config))
         options = context_options(config, model.n_ctx_train)
         plan = model.plan(**options)
-        experts, others = weights(model.tensors)
+        experts, others = weight_reads(model.tensors)
         return Cost(
             rows=plan.rows,
             n_ctx=plan.n_ctx,
@@ -77,19 +74,3 @@ class EngineCosts:
                 self._models.pop(next(iter(self._models))).close()
             self._models[key] = Model(no_alloc=True, **options)
         return self._models[key]
-
-
-def weights(tensors: Iterable[TensorRow]) -> tuple[dict[str, int], dict[str, int]]:
-    """Bytes by device of experts, and of what else every token reads. Of tables, a token reads a
-    row; one that is there a second time is the output matrix."""
-    experts: Counter[str] = Counter()
-    others: Counter[str] = Counter()
-    tables: set[str] = set()
-    for tensor in tensors:
-        if re.search(INPUT, tensor.name) and tensor.name not in tables:
-            tables.add(tensor.name)
-        elif role_of(tensor.name) == "experts":
-            experts[tensor.device] += tensor.bytes
-        else:
-            others[tensor.device] += tensor.bytes
-    return dict(experts), dict(others)

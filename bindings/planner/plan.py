@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..memory import KINDS
+from ..paging import Paging
 from ..server.config import EngineConfig
 from ..tensor_listing import TensorListing
 from .arguments import flags_between, serve_arguments
@@ -35,14 +36,16 @@ class Plan:
     first by `seconds`; none where there is no choice."""
     misplaced: tuple[str, ...] = ()
     """What would not run where it is placed, which a strict server refuses."""
-    notes: tuple[str, ...] = ()
-    """Where rows of overrides disagree."""
-    tensors: TensorListing | None = None
-    """Where each tensor goes, if that was asked for."""
+    paging: Paging | None = None
+    """Not None if system memory has no room for the weights that are there."""
     bandwidths: Bandwidths = field(default_factory=Bandwidths)
     """What `seconds` is reckoned with."""
     trace: str = ""
     """The trace by which a cache's hits are known; empty: they are assumed."""
+    notes: tuple[str, ...] = ()
+    """Where rows of overrides disagree."""
+    tensors: TensorListing | None = None
+    """Where each tensor goes, if that was asked for."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -70,6 +73,8 @@ class Plan:
         if self.config.moe_cache_mib:
             is_mapped = self.config.load_mode in MAPPED_MODES
             names.append("link_mapped" if is_mapped else "link")
+        if self.paging:
+            names.append("disk")
         return tuple(
             name for name in dict.fromkeys(("cpu", *names)) if name not in self.bandwidths.measured
         )
@@ -127,6 +132,7 @@ class Plan:
             "host_memory": self.cost.host_memory.as_dict(),
             "per_client": self.per_client(),
             "estimated_tokens_per_second": 1 / self.seconds if self.seconds else None,
+            "paging": self.paging.as_dict() if self.paging else None,
             "ways": [
                 {
                     "experts": way.kind,

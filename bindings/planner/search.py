@@ -10,6 +10,7 @@ from ..server.config import EngineConfig
 from .choices import cheaper_choices, given_up, remedies
 from .cost import Cost, Costs
 from .facts import ModelFacts
+from .paged import paging_of
 from .placing import Placed, Placer
 from .plan import Plan
 from .speed import HITS, Bandwidths, HitCurve
@@ -47,6 +48,7 @@ def make_plan(
         given_up=given_up(placed, wish, facts),
         choices=cheaper_choices(placed, wish, search.placer),
         next_client=search.next_client(placed),
+        paging=paging_of(placed.cost, facts, wish.budgets, placed.seconds),
         ways=search.ways(placed),
         bandwidths=bandwidths,
     )

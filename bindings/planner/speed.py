@@ -14,6 +14,7 @@ from ..server.config import EngineConfig
 from .budget import HOST, Budget
 from .cost import Cost
 from .facts import ModelFacts
+from .paged import paging_of
 from .roofline import TokenExperts, seconds_cached, seconds_on_cpu
 
 GB = 1_000_000_000
@@ -73,7 +74,9 @@ def seconds_per_token(
         if device != HOST:
             read += int(cost.expert_bytes.get(device, 0) * facts.used_fraction)
         total += read / bandwidths.of(type)
-    return total + _host_experts(cost, config, facts, bandwidths, hits)
+    total += _host_experts(cost, config, facts, bandwidths, hits)
+    paging = paging_of(cost, facts, budgets)
+    return total + (paging.disk_bytes / bandwidths.disk if paging else 0.0)
 
 
 def _sequence_bytes(cost: Cost, config: EngineConfig, device: str) -> int:

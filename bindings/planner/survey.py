@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..device import Device, available_memory, devices, layer_devices
+from ..device import Device, devices, layer_devices
 from ..errors import ArgumentError
 from ..server.config import EngineConfig
+from ..system_memory import available_memory
 from .budget import HOST, Budget
 from .headroom import headroom_bytes
 

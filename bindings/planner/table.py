@@ -30,6 +30,8 @@ def as_table(plan: Plan) -> RenderableType:
         parts.append(_list("Misplaced, so it starts with --no-strict only:", plan.misplaced))
     if plan.choices:
         parts.append(_choices(plan.choices))
+    if plan.paging:
+        parts.append(Text(f"Larger than memory: {plan.paging}"))
     parts.append(_speed(plan))
     parts.append(Text("pannier serve " + shlex.join(plan.arguments), style="bold"))
     return Group(*parts)
@@ -93,8 +95,10 @@ def _speed(plan: Plan) -> Text:
     names = ", ".join(name.removesuffix("_s").replace("_", " ") for name in plan.assumed)
     rates = f"assumed ({names}): `pannier bench machine` measures them" if names else "measured"
     hits = f"; hits of the cache by {plan.trace}" if plan.trace else "; hits of the cache assumed"
+    rate = 1 / plan.seconds
+    text = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
     return Text(
-        f"about {1 / plan.seconds:.0f} tokens/s for one client, by bandwidth alone; rates {rates}"
+        f"about {text} tokens/s for one client, by bandwidth alone; rates {rates}"
         + (hits if plan.config.moe_cache_mib else "")
     )
 

@@ -48,6 +48,8 @@ class Machine:
     """For a ubatch of 512 tokens, on each device that has layers."""
     packs: bool = False
     """Weights in system memory are pages of the file unless they are rearranged."""
+    mapped: bool = False
+    """Weights in system memory are pages of the file."""
     asked: list[EngineConfig] = field(default_factory=list)
 
     def __call__(self, config: EngineConfig) -> Cost:
@@ -97,8 +99,9 @@ class Machine:
         )
 
     def buffer(self, config, kind, device):
-        mapped = self.packs and not config.repack and (kind, device) == ("weights", "CPU")
-        return f"{device}_Mapped" if mapped else device
+        packed = self.packs and config.repack
+        is_file = (self.packs or self.mapped) and (kind, device) == ("weights", "CPU")
+        return f"{device}_Mapped" if is_file and not packed else device
 
     def homes(self, config):
         """The device of each layer and of the output, as llama.cpp deals them."""

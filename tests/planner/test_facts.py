@@ -44,7 +44,7 @@ def test_a_dense_model_whose_output_is_its_table():
 
 
 def test_weights_by_device():
-    from pannier.planner.engine_costs import weights
+    from pannier.weight_reads import weight_reads
 
     def row(name, device, n_bytes):
         return TensorRow(name, device, device, device == "CPU", n_bytes)
@@ -56,4 +56,4 @@ def test_weights_by_device():
         row("blk.1.ffn_up_exps.weight", "GPU0", 500),
         row("token_embd.weight", "GPU0", 1000),
     ]
-    assert weights(rows) == ({"CPU": 500, "GPU0": 500}, {"GPU0": 1010})
+    assert weight_reads(rows) == ({"CPU": 500, "GPU0": 500}, {"GPU0": 1010})

@@ -240,6 +240,25 @@ def test_a_wish_places_weights_unless_told_where():
     assert isinstance(wish(GIB), Wish)
 
 
+def test_weights_beyond_system_memory_are_read_from_the_file():
+    facts = moe(n_layers=32, n_ctx_train=4096)
+    small, large = (
+        planned(facts, wish(4 * GIB, host=host, n_ctx=4096), mapped=True)
+        for host in (10 * GIB, 64 * GIB)
+    )
+    assert large.paging is None
+    assert small.paging.weight_bytes == small.cost.mapped_bytes()
+    assert small.paging.room_bytes == 10 * GIB - small.cost.used_bytes("CPU")
+    assert small.seconds == pytest.approx(
+        large.seconds + small.paging.disk_bytes / Bandwidths().disk
+    )
+
+
+def test_weights_that_cannot_be_mapped_have_to_fit():
+    with pytest.raises(PlanError, match="CPU has to hold"):
+        planned(moe(n_layers=32), wish(4 * GIB, host=10 * GIB, n_ctx=4096))
+
+
 def test_weights_stay_pages_of_the_file_where_they_do_not_fit_otherwise():
     asked = wish(host=6 * GIB)
     plan = planned(moe(), asked, packs=True)
