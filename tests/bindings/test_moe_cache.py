@@ -179,6 +179,53 @@ def test_layers_of_two_layouts(vulkan_engine: Engine, two_layouts: Path, n_bytes
         assert bytes_of_one == [SLOT, SLOT // 2, SLOT // 2, SLOT]
 
 
+LOGITS = """
+import json, sys
+import numpy as np
+import pannier
+
+path, steps = sys.argv[1], json.loads(sys.argv[2])
+
+
+def last_logits(experts, **options):
+    with pannier.Model(path, experts=experts, load_mode="none") as model, model.context(
+        n_ctx=1024, n_parallel=8, n_ubatch=32, n_threads=1, flash_attn="off", **options
+    ) as context:
+        token, seen = 0, []
+        for step in steps:
+            batch = pannier.Batch()
+            for sequence, n_tokens in step:
+                tokens = [(token := token * 73 % 311 + 7) for _ in range(n_tokens)]
+                batch.add(sequence, tokens[:-1])
+                batch.add(sequence, tokens[-1:], logits=True)
+            context.step(batch)
+            rows = [i for i, output in enumerate(batch.outputs) if output]
+            seen += [context.logits(row) for row in rows]
+        return np.array(seen)
+
+
+plain = last_logits("cpu")
+print(json.dumps([
+    float(np.linalg.norm(other - plain) / np.linalg.norm(plain))
+    for other in (
+        last_logits("gpu"),
+        *(last_logits("cpu", moe_cache_bytes=n) for n in json.loads(sys.argv[3])),
+    )
+]))
+"""
+
+
+@pytest.mark.vulkan
+def test_several_clients_get_the_same_logits(vulkan_engine: Engine, two_layouts: Path) -> None:
+    """From the CPU, the device, and caches that evict, that hold all, and that are passed by."""
+    sizes = [n_slots * SLOT for n_slots in (5, 9, 15, 33)]
+    arguments = [str(two_layouts), *map(json.dumps, (SEVERAL, sizes))]
+    env = DEVICE | {"GGML_VK_DISABLE_F16": "1"}
+    differences = json.loads(run_python(vulkan_engine, LOGITS, *arguments, env=env))
+    assert len(differences) == 1 + len(sizes)
+    assert max(differences) < 1e-3
+
+
 @pytest.mark.engine
 def test_there_is_none_on_the_cpu(context: Any) -> None:
     assert context.moe_cache() is None
