@@ -25,6 +25,7 @@ from peer import Server, pannier_command, running
 from roofline import config_of, roofline
 
 from pannier.engine import BuildOptions, Engine, ensure_engine
+from pannier.memory import KINDS
 
 Json = dict[str, Any]
 SYSTEM = ("--experts", "cpu")
@@ -68,8 +69,7 @@ def placements(args: argparse.Namespace) -> Json:
 def base_flags(args: argparse.Namespace, n_clients: int) -> list[str]:
     """Of every server with so many clients."""
     n_ctx = n_clients * (args.prompt + args.predict + 64)
-    flags = ["-np", str(n_clients), "-c", str(n_ctx), "-t", str(args.threads)]
-    return [*flags, *args.flags.split()]
+    return ["-np", str(n_clients), "-c", str(n_ctx), *args.flags.split()]
 
 
 def ask_plan(args: argparse.Namespace, engine: Engine, base: list[str]) -> Json:
@@ -131,18 +131,10 @@ def measured(
 
 def command_of(args: argparse.Namespace, setup: Setup, base: list[str]) -> list[str]:
     """What starts it."""
+    flags = [*base, "-t", str(args.threads), *setup.flags]
     if setup.server == "pannier":
-        return pannier_command("serve", args.model, "--no-strict", *base, *setup.flags)
-    return [
-        str(args.llama_server),
-        "-m",
-        args.model,
-        "-ngl",
-        "99",
-        "--no-webui",
-        *base,
-        *setup.flags,
-    ]
+        return pannier_command("serve", args.model, "--no-strict", *flags)
+    return [str(args.llama_server), "-m", args.model, "-ngl", "99", "--no-webui", *flags]
 
 
 def turn(args: argparse.Namespace, server: Server, n_clients: int, seed: int) -> float:
@@ -160,7 +152,10 @@ def memory(server: Server, setup: Setup) -> Json:
         report = json.load(found)
     return {
         "devices": {
-            row["device"]: {name: row[name] for name in ("total_bytes", "process_bytes")}
+            row["name"]: {
+                "owned_bytes": sum(row[f"{kind}_bytes"] for kind in KINDS),
+                "process_bytes": row["process_bytes"],
+            }
             for row in report["devices"]
         },
         "experts": report.get("experts"),
