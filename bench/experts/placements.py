@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -45,7 +46,8 @@ class Setup:
 
 def placements(args: argparse.Namespace) -> Json:
     """One result: a row for each setup and number of clients."""
-    engine = ensure_engine(BuildOptions(backend=args.backend))
+    named = "PANNIER_ENGINE" in os.environ
+    engine = ensure_engine() if named else ensure_engine(BuildOptions(backend=args.backend))
     rows = []
     for n_clients in map(int, args.clients.split(",")):
         base = base_flags(args, n_clients)
@@ -193,8 +195,6 @@ def show(row: Json) -> None:
 
 def answer(command: list[str], env: dict[str, str]) -> str:
     """What a command prints."""
-    import os
-
     done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
