@@ -4,7 +4,8 @@
 
 "large" and "small" have Qwen3Next's architecture. The large one stands for a model whose weights
 dominate a step, the small one for a step in which everything else does. "dense" and "window" have
-attention in every layer: Qwen3's, and Gemma3's with sliding windows. "states" is for memory.
+attention in every layer: Qwen3's, and Gemma3's with sliding windows. "states" is for memory,
+"experts" for places of experts.
 """
 
 from __future__ import annotations
@@ -140,7 +141,37 @@ def states() -> BenchModel:
     return BenchModel("qwen3next-states.gguf", spec)
 
 
-MODELS = {"large": large, "small": small, "dense": dense, "window": window, "states": states}
+def experts() -> BenchModel:
+    """57 million weights, 50 million of them experts: 8 layers of 64, of which 4 are used. Small
+    enough for a software driver, and nearly all of it experts."""
+    spec = Qwen3NextSpec(
+        name="pannier bench, many experts",
+        n_embd=256,
+        n_layer=8,
+        n_head=2,
+        n_head_kv=1,
+        head_dim=64,
+        ssm_head_dim=32,
+        ssm_k_heads=2,
+        ssm_v_heads=4,
+        n_expert=64,
+        n_expert_used=4,
+        n_ff_exp=128,
+        vocabulary=vocabulary_of(8192),
+        tied=True,
+        type="Q8_0",
+    )
+    return BenchModel("qwen3next-experts.gguf", spec)
+
+
+MODELS = {
+    "large": large,
+    "small": small,
+    "dense": dense,
+    "window": window,
+    "states": states,
+    "experts": experts,
+}
 
 
 def ensure_model(name: str, folder: Path | None = None, quantize: Path | None = None) -> Path:

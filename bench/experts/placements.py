@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -25,6 +26,7 @@ from peer import Server, pannier_command, running
 from roofline import config_of, roofline
 
 from pannier.engine import BuildOptions, Engine, ensure_engine
+from pannier.memory import KINDS
 
 Json = dict[str, Any]
 SYSTEM = ("--experts", "cpu")
@@ -44,7 +46,8 @@ class Setup:
 
 def placements(args: argparse.Namespace) -> Json:
     """One result: a row for each setup and number of clients."""
-    engine = ensure_engine(BuildOptions(backend=args.backend))
+    named = "PANNIER_ENGINE" in os.environ
+    engine = ensure_engine() if named else ensure_engine(BuildOptions(backend=args.backend))
     rows = []
     for n_clients in map(int, args.clients.split(",")):
         base = base_flags(args, n_clients)
@@ -68,8 +71,7 @@ def placements(args: argparse.Namespace) -> Json:
 def base_flags(args: argparse.Namespace, n_clients: int) -> list[str]:
     """Of every server with so many clients."""
     n_ctx = n_clients * (args.prompt + args.predict + 64)
-    flags = ["-np", str(n_clients), "-c", str(n_ctx), "-t", str(args.threads)]
-    return [*flags, *args.flags.split()]
+    return ["-np", str(n_clients), "-c", str(n_ctx), *args.flags.split()]
 
 
 def ask_plan(args: argparse.Namespace, engine: Engine, base: list[str]) -> Json:
@@ -131,18 +133,10 @@ def measured(
 
 def command_of(args: argparse.Namespace, setup: Setup, base: list[str]) -> list[str]:
     """What starts it."""
+    flags = [*base, "-t", str(args.threads), *setup.flags]
     if setup.server == "pannier":
-        return pannier_command("serve", args.model, "--no-strict", *base, *setup.flags)
-    return [
-        str(args.llama_server),
-        "-m",
-        args.model,
-        "-ngl",
-        "99",
-        "--no-webui",
-        *base,
-        *setup.flags,
-    ]
+        return pannier_command("serve", args.model, "--no-strict", *flags)
+    return [str(args.llama_server), "-m", args.model, "-ngl", "99", "--no-webui", *flags]
 
 
 def turn(args: argparse.Namespace, server: Server, n_clients: int, seed: int) -> float:
@@ -160,7 +154,10 @@ def memory(server: Server, setup: Setup) -> Json:
         report = json.load(found)
     return {
         "devices": {
-            row["device"]: {name: row[name] for name in ("total_bytes", "process_bytes")}
+            row["name"]: {
+                "owned_bytes": sum(row[f"{kind}_bytes"] for kind in KINDS),
+                "process_bytes": row["process_bytes"],
+            }
             for row in report["devices"]
         },
         "experts": report.get("experts"),
@@ -198,8 +195,6 @@ def show(row: Json) -> None:
 
 def answer(command: list[str], env: dict[str, str]) -> str:
     """What a command prints."""
-    import os
-
     done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from load import Load, run
 from peer import Server, pannier_command, running
 
+from pannier.memory import KINDS
 from pannier.server.flags.values import sizes
 
 EVERY_S = 0.02
@@ -90,7 +91,8 @@ def held_bytes(server: Server) -> int:
     """On devices, as the server tells."""
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/memory", timeout=60) as found:
         rows = json.load(found)["devices"]
-    return sum(row["process_bytes"] or row["total_bytes"] for row in rows if row["device"] != "CPU")
+    owned = {row["name"]: sum(row[f"{kind}_bytes"] for kind in KINDS) for row in rows}
+    return sum(row["process_bytes"] or owned[row["name"]] for row in rows if row["type"] != "cpu")
 
 
 def serve(args: argparse.Namespace, n_clients: int, reader: Read | None) -> dict[str, Any]:
