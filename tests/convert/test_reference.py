@@ -33,4 +33,4 @@ def test_the_references_are_worth_comparing_with(data: Path, name: str) -> None:
 
 
 def test_the_folder_stays_small(data: Path) -> None:
-    assert sum(path.stat().st_size for path in data.rglob("*") if path.is_file()) <= 7_300_000
+    assert sum(path.stat().st_size for path in data.rglob("*") if path.is_file()) <= 7_600_000
