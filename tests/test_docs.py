@@ -56,7 +56,7 @@ def test_python_examples_run(page: str, code: str, cpu_engine: Engine) -> None:
 
 def test_each_page_has_its_examples() -> None:
     pages = [param.values[0] for param in PYTHON]
-    assert (pages.count("README.md"), pages.count("docs/python.md")) == (1, 4)
+    assert (pages.count("README.md"), pages.count("docs/python.md")) == (1, 5)
 
 
 def test_public_names_are_sorted_and_documented() -> None:
