@@ -1,8 +1,7 @@
-"""A loaded model: its facts, its vocabulary, its chat template."""
+"""A loaded model: its weights, and the contexts over it."""
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import weakref
@@ -13,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from . import _ffi
 from .adapter import Adapter
-from .chat import ChatFacts, ChatParser, ChatPrompt
 from .context import Context
 from .context_params import native_context_params
 from .context_plan import ContextPlan, plan_context
 from .device import layer_devices
-from .errors import ClosedError, LoadCancelled
-from .fim import FimTokens
+from .errors import LoadCancelled
 from .host_memory import HostMemory, HostPlan, host_memory, plan_host_memory
 from .host_words import host_wish
 from .layer_split import balanced_split
@@ -34,9 +31,9 @@ from .moe_room import check_cache
 from .native_rows import tensor_rows
 from .op_placement import Asked, PlacementReport
 from .override_rows import OverrideRow, check_rows, named_rows, native_rows
-from .owner import Owner
 from .paging import Paging
 from .placement import Override
+from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from .pool import Pool
@@ -44,7 +41,7 @@ if TYPE_CHECKING:
 Progress = Callable[[float], "bool | None"]
 
 
-class Model(Owner):
+class Model(Vocabulary):
     """A GGUF model in memory.
 
     Owns native memory: use it as a context manager, or call `close()`. Closing
@@ -129,7 +126,7 @@ class Model(Owner):
         self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
         self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
         self._lock = threading.Lock()
-        self._pieces: dict[tuple[int, bool], bytes] = {}
+        self._pieces = {}
         self._file = open_model_file(path, kv_overrides)
         rows = named_rows(tensor_overrides) + expert_rows(self._file, experts, n_cpu_moe, devices)
         names = [tensor.name for tensor in self._file.tensors]
@@ -221,13 +218,6 @@ class Model(Owner):
             raise
         self._handle = handle
 
-    @property
-    def handle(self) -> _ffi.Handle:
-        """The native model. Raises ClosedError after `close()`."""
-        if self._handle is None:
-            raise ClosedError(f"the model {self.path} is closed")
-        return self._handle
-
     def close(self) -> None:
         """Free the model and its contexts. Closing twice does nothing."""
         for pool in list(self._pools):
@@ -309,231 +299,3 @@ class Model(Owner):
         """What the weights in system memory lie in. A plan takes it that all can be locked."""
         locked = self._host_plan.locked_names if self._params.native.no_alloc else self._locked
         return host_memory(self.tensors, self._host_plan, locked)
-
-    # ------------------------------------------------------------ facts
-
-    @cached_property
-    def _info(self) -> _ffi.model_info:
-        info = _ffi.model_info()
-        self._lib.check(self._lib.model_get_info(self.handle, _ffi.byref(info)))
-        return info
-
-    @property
-    def n_vocab(self) -> int:
-        return int(self._info.n_vocab)
-
-    @property
-    def n_ctx_train(self) -> int:
-        """Tokens of context that the model was trained with."""
-        return int(self._info.n_ctx_train)
-
-    @property
-    def n_embd(self) -> int:
-        return int(self._info.n_embd)
-
-    @property
-    def n_layer(self) -> int:
-        return int(self._info.n_layer)
-
-    @property
-    def n_params(self) -> int:
-        return int(self._info.n_params)
-
-    @property
-    def ftype(self) -> str:
-        """Type of most tensors in llama.cpp's words, e.g. "Q4_K - Medium"."""
-        return bytes(self._info.ftype).decode()
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of all tensors."""
-        return int(self._info.size_bytes)
-
-    @property
-    def bos(self) -> int:
-        """Token that begins a text; -1 if the vocabulary has none."""
-        return int(self._info.bos)
-
-    @property
-    def eos(self) -> int:
-        """Token that ends a text; -1 if the vocabulary has none."""
-        return int(self._info.eos)
-
-    @property
-    def sep(self) -> int:
-        """Token between two texts; -1 if the vocabulary has none."""
-        return int(self._info.sep)
-
-    @property
-    def add_bos(self) -> bool:
-        """Whether `tokenize(add_special=True)` begins with `bos`."""
-        return bool(self._info.add_bos)
-
-    @property
-    def add_eos(self) -> bool:
-        """Whether `tokenize(add_special=True)` ends with `eos`."""
-        return bool(self._info.add_eos)
-
-    @property
-    def add_sep(self) -> bool:
-        """Whether the model wants `sep` between two texts."""
-        return bool(self._info.add_sep)
-
-    @property
-    def fim(self) -> FimTokens:
-        """Tokens for filling a gap in a text."""
-        info = self._info
-        return FimTokens(info.fim_pre, info.fim_suf, info.fim_mid, info.fim_rep, info.fim_sep)
-
-    @property
-    def is_recurrent(self) -> bool:
-        """All layers are recurrent (Mamba, RWKV)."""
-        return bool(self._info.is_recurrent)
-
-    @property
-    def is_hybrid(self) -> bool:
-        """Some layers are recurrent, some attend (Qwen3Next, Jamba)."""
-        return bool(self._info.is_hybrid)
-
-    @cached_property
-    def description(self) -> str:
-        """Architecture, size and type in one line, in llama.cpp's words."""
-        return self._lib.text(self._lib.model_description, self.handle)
-
-    @cached_property
-    def metadata(self) -> dict[str, str]:
-        """The file's key-value pairs as text; long arrays are shortened."""
-        text = self._lib.text(self._lib.model_metadata, self.handle)
-        return dict(json.loads(text))
-
-    # ------------------------------------------------------------ vocabulary
-
-    def tokenize(
-        self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False
-    ) -> list[int]:
-        """Text to token ids.
-
-        Args:
-            text: UTF-8 if bytes.
-            add_special: add BOS and the like where the model wants them.
-            parse_special: read `<|im_start|>` and the like as their tokens.
-        """
-        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-        capacity = len(data) + 8
-        while True:
-            tokens = _ffi.int32s_of(capacity)
-            count = _ffi.int32()
-            self._lib.check(
-                self._lib.tokenize(
-                    self.handle,
-                    data,
-                    len(data),
-                    add_special,
-                    parse_special,
-                    tokens,
-                    capacity,
-                    _ffi.byref(count),
-                )
-            )
-            if count.value <= capacity:
-                return list(tokens[: count.value])
-            capacity = count.value
-
-    def piece(self, token: int, *, special: bool = False) -> bytes:
-        """The bytes of one token; empty for a control token unless `special`."""
-        key = (token, special)
-        if key not in self._pieces:
-            self._pieces[key] = self._bytes(self._lib.token_piece, token, special)
-        return self._pieces[key]
-
-    def detokenize(
-        self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = True
-    ) -> bytes:
-        """Token ids to bytes (UTF-8, unless the tokens end inside a character)."""
-        array = _ffi.int32s(tokens)
-        return self._bytes(
-            self._lib.detokenize, array, len(tokens), remove_special, unparse_special
-        )
-
-    def _bytes(self, function: Any, *args: Any) -> bytes:
-        capacity = 64
-        while True:
-            buffer = _ffi.buffer(capacity)
-            count = _ffi.int32()
-            self._lib.check(function(self.handle, *args, buffer, capacity, _ffi.byref(count)))
-            if count.value <= capacity:
-                return buffer.raw[: count.value]
-            capacity = count.value
-
-    def is_eog(self, token: int) -> bool:
-        """Whether a token ends generation."""
-        return bool(self._lib.token_is_eog(self.handle, token))
-
-    @cached_property
-    def eog_tokens(self) -> frozenset[int]:
-        """All tokens that end generation."""
-        return frozenset(token for token in range(self.n_vocab) if self.is_eog(token))
-
-    # ------------------------------------------------------------ chat
-
-    @property
-    def chat_template(self) -> str | None:
-        """The Jinja source of the model's own template."""
-        return self.metadata.get("tokenizer.chat_template")
-
-    def apply_chat_template(
-        self,
-        messages: Sequence[dict[str, Any]],
-        *,
-        tools: Sequence[dict[str, Any]] | None = None,
-        add_generation_prompt: bool = True,
-        chat_template_kwargs: dict[str, Any] | None = None,
-        template: str | None = None,
-    ) -> ChatPrompt:
-        """Render a conversation with llama.cpp's own template engine.
-
-        Args:
-            messages: OpenAI's shape: `{"role": ..., "content": ...}`.
-            template: a Jinja source in place of the model's own.
-
-        Raises ChatError if the messages or the template are wrong.
-        """
-        request = {
-            "messages": list(messages),
-            "tools": list(tools) if tools else None,
-            "add_generation_prompt": add_generation_prompt,
-            "chat_template_kwargs": chat_template_kwargs,
-            "template": template,
-        }
-        prompt, parser = self.render_chat(request)
-        parser.close()
-        return prompt
-
-    def render_chat(self, request: dict[str, Any]) -> tuple[ChatPrompt, ChatParser]:
-        """Render a conversation and get the parser of the answer.
-
-        Args:
-            request: as `pannier_chat_apply` of pannier.h says.
-
-        Raises ChatError for messages, tools or schemas that llama.cpp does not take, and
-        ArgumentError for those that are too large or too deep.
-        """
-        out, parser = _ffi.Text(), _ffi.Handle()
-        data = json.dumps(request).encode()
-        status = self._lib.chat_apply(self.handle, data, _ffi.byref(out), _ffi.byref(parser))
-        self._lib.check(status)
-        text = self._lib.take(out)
-        return ChatPrompt.from_json(json.loads(text)), ChatParser(parser)
-
-    def set_chat_template(self, source: str) -> None:
-        """Use this template, Jinja or the name of one of llama.cpp's own, in place of the file's.
-
-        Raises ChatError for one that does not parse.
-        """
-        self._lib.check(self._lib.chat_set_template(self.handle, source.encode()))
-        self.__dict__.pop("chat_facts", None)
-
-    @cached_property
-    def chat_facts(self) -> ChatFacts:
-        """What the chat templates can do. Raises ChatError for one that does not parse."""
-        return ChatFacts(**json.loads(self._lib.text(self._lib.chat_facts, self.handle)))
