@@ -5,12 +5,25 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def part_of(beside: Path, stem: str) -> Path:
     """This process's part, a file or a folder of the caller's making."""
     return beside / f".{stem}.{os.getpid()}.part"
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A part to write, which becomes `path` when the block ends, and goes when it raises."""
+    part = part_of(path.parent, path.name)
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def sweep_parts(beside: Path, stem: str) -> None:

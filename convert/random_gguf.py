@@ -13,6 +13,7 @@ import os
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -22,6 +23,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
+from ..part import whole
 from .byte_vocabulary import N_FIXED, ByteVocabulary
 
 _FILE_TYPES = {
@@ -133,17 +135,10 @@ def write_random(path: Path, spec: RandomSpec) -> Path:
 
     Written beside and renamed; tensors are made one at a time.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     types = types_of(spec)
-    writer = begin(part, spec, types)
-    try:
+    with whole(path) as part, closing(begin(part, spec, types)) as writer:
         for name, shape in tensors(spec):
             writer.write_tensor_data(gguf.quantize(draw(name, shape, spec), types[name]))
-        writer.close()
-        part.replace(path)
-    finally:
-        writer.close()
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError
+from ..part import whole
 from ..server.flags.given import Given
 from ..server.flags.parser import add_flags, read_given
 from ..server.flags.table import BENCH_GROUPS
@@ -131,9 +132,8 @@ def write(name: Path, found: dict[str, object], report: Report) -> None:
     try:
         for suffix, content in ((".json", as_json(found)), (".svg", report.chart().svg())):
             path = name.with_name(name.name + suffix)
-            part = path.with_name(f".{path.name}.part")
-            part.write_text(content, "utf-8")
-            part.replace(path)
+            with whole(path) as part:
+                part.write_text(content, "utf-8")
     except OSError as error:
         raise ArgumentError(f"cannot write -o {name}: {error.strerror}") from error
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 from rich.filesize import decimal
 
 from ..errors import ModelError
-from ..part import part_of, sweep_parts
+from ..part import sweep_parts, whole
 from ..placement import EXPERTS, PREFIX, RESERVED, RESERVED_BYTES, Placement, is_tied
 from .header import Header, read_header
 from .model_file import ModelFile, open_model_file
@@ -87,17 +87,13 @@ def write_copy(header: Header, placement: Placement) -> None:
             f"{path} has no room for another placement, and a copy needs {decimal(size)} in "
             f"{path.parent}, where {decimal(free)} are free"
         )
-    part = part_of(path.parent, path.name)
-    try:
+    with whole(path) as part:
         with path.open("rb") as old, part.open("wb") as new:
             new.write(new_header(header, placement, old.read(header.table[1])))
             new.flush()
             copy_rest(old.fileno(), new.fileno(), header.data_begin)
             os.fsync(new.fileno())
         shutil.copymode(path, part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def new_header(header: Header, placement: Placement, old: bytes) -> bytes:

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..engine.cache import cache_directory
 from ..engine.progress import say
 from ..errors import PannierError
+from ..part import whole
 from .child import in_child
 from .decode_rate import Rates, decode_rate
 from .placing import Placed
@@ -118,10 +119,9 @@ def _read() -> dict[str, dict[str, Rates]]:
 def _write(known: Mapping[str, Mapping[str, Rates]]) -> None:
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     rows = {
         key: {kind: (rate.alone, rate.together, rate.n_together) for kind, rate in rates.items()}
         for key, rates in known.items()
     }
-    part.write_text(json.dumps(rows, indent=1))
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(json.dumps(rows, indent=1))

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -31,6 +30,7 @@ from ..device import Device
 from ..engine.cache import cache_directory
 from ..engine.progress import say
 from ..errors import EngineError
+from ..part import whole
 
 TIMES = 3
 
@@ -201,6 +201,5 @@ def _read() -> dict[str, int]:
 def _write(known: dict[str, int]) -> None:
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(known, indent=1))
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(json.dumps(known, indent=1))

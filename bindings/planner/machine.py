@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 from ..device import Device
 from ..engine.cache import cache_directory
+from ..part import whole
 from .headroom import driver_version
 from .speed import Bandwidths
 
@@ -160,6 +160,5 @@ def _read() -> list[dict[str, Any]]:
 def _write(known: list[dict[str, Any]]) -> None:
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(known, indent=1))
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(json.dumps(known, indent=1))

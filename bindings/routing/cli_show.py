@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ..errors import ArgumentError
+from ..part import whole
 
 SHARES = (0.05, 0.1, 0.25, 0.5)
 
@@ -60,9 +61,8 @@ def percentages(text: str) -> tuple[float, ...]:
 
 def write_svg(path: Path, content: str) -> None:
     """Whole or not at all. Raises ArgumentError where it cannot be written."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(content, "utf-8")
-        part.replace(path)
+        with whole(path) as part:
+            part.write_text(content, "utf-8")
     except OSError as error:
         raise ArgumentError(f"cannot write --svg {path}: {error.strerror}") from error

@@ -26,6 +26,7 @@ import numpy as np
 import orjson
 
 from ..errors import TraceError
+from ..part import whole
 from .trace import MAX_EXPERTS, Counts, Experts, Trace, TracedModel, Ubatch
 
 VERSION = 1
@@ -40,12 +41,10 @@ def write_trace(path: Path, trace: Trace) -> None:
     content = orjson.dumps(as_dict(trace)) + b"\n"
     if path.suffix == ".gz":
         content = gzip.compress(content, compresslevel=6, mtime=0)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(content)
-        part.replace(path)
+        with whole(path) as part:
+            part.write_bytes(content)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise TraceError(f"cannot write {path}: {error.strerror}") from error
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..convert.random_gguf import begin, padded, write_header
 from ..errors import ArgumentError
+from ..part import whole
 from .blocks import Bytes
 from .weights import Piece, Synthesis
 
@@ -29,25 +30,17 @@ def write_model(
 
     Raises ArgumentError if the disk has no room for it.
     """
-    part = beside(path)
-    try:
+    with whole(path) as part:
         begin(part, synthesis.spec, synthesis.types, synthesis.file_type).close()
         check_room(path, padded(part.stat().st_size) + synthesis.n_weight_bytes)
         _append_weights(part, synthesis, on_progress, n_threads or default_threads())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
 def write_header_only(path: Path, synthesis: Synthesis) -> Path:
     """Write the model less its weights: as long as with them, and a hole where they would be."""
-    part = beside(path)
-    try:
+    with whole(path) as part:
         write_header(part, synthesis.spec, synthesis.types, synthesis.file_type)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
@@ -60,11 +53,6 @@ def check_room(path: Path, n_bytes: int) -> None:
             f"{free / 1e9:.1f} GB free; make fewer layers (--layers), a header (--header-only), or "
             "write to another disk"
         )
-
-
-def beside(path: Path) -> Path:
-    """Where a file is until it is whole."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def default_threads() -> int:
