@@ -22,12 +22,12 @@ class Stopped(Exception):
     """What a criterion raises."""
 
 
-def make(module: Any, model: str, wish: dict[str, Any]) -> Any:
+def make(module: Any, model: str, wish: dict[str, Any], **more: Any) -> Any:
     options = {"n_ctx": wish["n_ctx"], "n_threads": wish["n_threads"],
                "n_threads_batch": wish["n_threads"], "verbose": False}  # fmt: skip
     if module.__name__ == "pannier":
         options |= {"n_parallel": wish["threads"], "n_cells": wish["n_cells"]}
-    return module.Llama(model, **options)
+    return module.Llama(model, **options, **more)
 
 
 def prompts(wish: dict[str, Any], round: int) -> list[list[int]]:
@@ -62,10 +62,33 @@ def throughput(module: Any, model: str, wish: dict[str, Any]) -> dict[str, Any]:
     return {"rounds": rounds}
 
 
+def least_gap(answer: dict[str, Any]) -> float:
+    """By how much each token was likelier than the next best, in nats, where that was closest."""
+    rows = answer["choices"][0]["logprobs"]["top_logprobs"]
+    best = [sorted(row.values(), reverse=True)[:2] for row in rows]
+    return min(float(first - second) for first, second in best)
+
+
+def clearest(module: Any, model: str, wish: dict[str, Any]) -> tuple[list[int], str, float]:
+    """Of some short prompts that with the clearest answer, the answer alone, and its least gap:
+    a quantised model's logits depend a little on how many tokens a step has."""
+    llama = make(module, model, wish | {"threads": 1}, logits_all=True)
+    draw = random.Random(2)
+    found = []
+    for _ in range(64):
+        prompt = [draw.randrange(wish["vocab"]) for _ in range(3)]
+        answer = llama(prompt, max_tokens=4, temperature=0.0, logprobs=2)
+        if len(answer["choices"][0]["logprobs"]["top_logprobs"]) == 4:
+            found.append((least_gap(answer), prompt, answer["choices"][0]["text"]))
+    llama.close()
+    gap, prompt, text = max(found)
+    return prompt, text, gap
+
+
 def calls(module: Any, model: str, wish: dict[str, Any]) -> dict[str, Any]:
     """Short calls of which every third raises in a stopping criterion; what came of them."""
+    prompt, expected, gap = clearest(module, model, wish)
     llama = make(module, model, wish)
-    expected = llama([1, 2, 3], max_tokens=4, temperature=0.0)["choices"][0]["text"]
 
     def raises(tokens: Any, logits: Any) -> bool:
         raise Stopped
@@ -75,7 +98,7 @@ def calls(module: Any, model: str, wish: dict[str, Any]) -> dict[str, Any]:
     def call(i: int) -> str:
         functions = {"stopping_criteria": failing} if i % 3 == 0 else {}
         try:
-            answer = llama([1, 2, 3], max_tokens=4, temperature=0.0, **functions)
+            answer = llama(prompt, max_tokens=4, temperature=0.0, **functions)
         except Stopped:
             return "raised"
         return "right" if answer["choices"][0]["text"] == expected else "wrong"
@@ -85,7 +108,8 @@ def calls(module: Any, model: str, wish: dict[str, Any]) -> dict[str, Any]:
         found = list(threads.map(call, range(wish["calls"])))
     seconds = time.perf_counter() - started
     llama.close()
-    return {name: found.count(name) for name in ("right", "raised", "wrong")} | {"seconds": seconds}
+    counts = {name: found.count(name) for name in ("right", "raised", "wrong")}
+    return counts | {"least_gap": gap, "seconds": seconds}
 
 
 def main(name: str, model: str, text: str) -> None:

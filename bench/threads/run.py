@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> None:
         "date": date.today().isoformat(),
         "revision": revision(),
         "machine": machine(),
-        "command": sys.argv[1:] if argv is None else argv,
+        "command": [Path(word).name if "/" in word else word for word in argv or sys.argv[1:]],
         "model": Path(args.model).name,
     }
     if args.calls:
