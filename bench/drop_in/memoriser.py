@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from pannier.cli import main as pannier
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "data"))
-
-from families import QWEN2_SPLIT
+from pannier.convert.demo.recipe import train_tokenizer
 
 FOX = "The quick brown fox jumps over the lazy dog."
 NUMBERS = "Pick a number from 1 to 10?:\n"
@@ -35,26 +31,6 @@ END = "<|endoftext|>"
 STEPS = 400
 LEAST = 5.0
 """Logits are trained to be above it: a test multiplies some by 1000 to have them chosen."""
-
-
-def make_tokenizer() -> Tokenizer:
-    """Byte-level BPE in which every word of `LINES` is one token."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(QWEN2_SPLIT), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=1024,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        special_tokens=[AddedToken(END, special=True, normalized=False)],
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(LINES, trainer)
-    return tokenizer
 
 
 def train(tokenizer: Tokenizer) -> LlamaForCausalLM:
@@ -86,7 +62,7 @@ def train(tokenizer: Tokenizer) -> LlamaForCausalLM:
 
 
 def write(path: Path) -> None:
-    tokenizer = make_tokenizer()
+    tokenizer = train_tokenizer(LINES, 1024, [END])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "memoriser"
         train(tokenizer).save_pretrained(folder)

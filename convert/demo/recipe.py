@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -90,7 +91,13 @@ def reply_mask(tokenizer: Tokenizer, row: list[int]) -> list[bool]:
 
 
 def make_tokenizer() -> Tokenizer:
-    """A byte-level BPE tokenizer of `N_VOCAB` tokens, trained on the corpus."""
+    """One of `N_VOCAB` tokens, trained on the corpus."""
+    texts = islice(documents(TOKENIZER_SEED), 30_000)
+    return train_tokenizer(texts, N_VOCAB, SPECIAL_TOKENS)
+
+
+def train_tokenizer(texts: Iterable[str], n_vocab: int, special_tokens: Sequence[str]) -> Tokenizer:
+    """A byte-level BPE tokenizer of at most so many tokens."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -102,14 +109,14 @@ def make_tokenizer() -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=N_VOCAB,
+        vocab_size=n_vocab,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         special_tokens=[
-            AddedToken(each, special=True, normalized=False) for each in SPECIAL_TOKENS
+            AddedToken(each, special=True, normalized=False) for each in special_tokens
         ],
         show_progress=False,
     )
-    tokenizer.train_from_iterator(islice(documents(TOKENIZER_SEED), 30_000), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 
