@@ -11,12 +11,11 @@ import argparse
 import asyncio
 import json
 import os
-import re
 import statistics
 import subprocess
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,10 @@ from peer import Server, pannier_command, running
 from roofline import config_of, roofline
 
 from pannier.engine import BuildOptions, Engine, ensure_engine
+from pannier.expert_words import parse_experts
 from pannier.memory import KINDS
+from pannier.modelfile import open_model_file
+from pannier.planner.facts import ModelFacts
 
 Json = dict[str, Any]
 SYSTEM = ("--experts", "cpu")
@@ -48,11 +50,12 @@ def placements(args: argparse.Namespace) -> Json:
     """One result: a row for each setup and number of clients."""
     named = "PANNIER_ENGINE" in os.environ
     engine = ensure_engine() if named else ensure_engine(BuildOptions(backend=args.backend))
+    moe_layers = ModelFacts.of(open_model_file(args.model)).moe_layers
     rows = []
     for n_clients in map(int, args.clients.split(",")):
         base = base_flags(args, n_clients)
         plan = ask_plan(args, engine, base)
-        for setup in setups(plan, args.vram_text):
+        for setup in setups(plan, args.vram_text, moe_layers):
             rows.append(measured(args, engine, setup, base, n_clients))
             show(rows[-1])
     for row in rows:
@@ -81,34 +84,22 @@ def ask_plan(args: argparse.Namespace, engine: Engine, base: list[str]) -> Json:
     return dict(json.loads(answer(command, env)))
 
 
-def setups(plan: Json, vram: str) -> Iterator[Setup]:
+def setups(plan: Json, vram: str, moe_layers: Iterable[int]) -> Iterator[Setup]:
     """The ways that the planner knows, and the same for llama-server."""
     ways = {way["experts"]: tuple(way["arguments"]) for way in plan["ways"]}
     yield Setup("system", "pannier", SYSTEM, SYSTEM)
     yield Setup("system", "llama-server", ("--cpu-moe",), SYSTEM)
     if "layers" in ways:
         yield Setup("layers", "pannier", ways["layers"], ways["layers"])
-        n_layers = str(layers_on_cpu(plan, ways["layers"]))
+        words = parse_experts(config_of(plan["model"], ways["layers"]).experts)
+        n_layers = str(len(words.by_layer(moe_layers)["cpu"]))
         yield Setup("layers", "llama-server", ("--n-cpu-moe", n_layers), ways["layers"])
     if "cache" in ways:
-        size = ways["cache"][ways["cache"].index("--moe-cache-mib") + 1]
+        size = str(config_of(plan["model"], ways["cache"]).moe_cache_mib)
         flags = (*SYSTEM, "--moe-cache-mib", size)
         yield Setup("cache", "pannier", flags, flags)
         yield Setup("cache", "llama-server", ("--cpu-moe", "--moe-cache-mib", size), flags)
     yield Setup("auto", "pannier", ("--vram", vram, "--experts", "auto"))
-
-
-def layers_on_cpu(plan: Json, flags: tuple[str, ...]) -> int:
-    """How many layers' experts a placement keeps in system memory."""
-    from pannier.modelfile import open_model_file
-    from pannier.planner.facts import ModelFacts
-
-    facts = ModelFacts.of(open_model_file(plan["model"]))
-    if "-ot" not in flags:
-        return len(facts.moe_layers)
-    rows = [row.rpartition("=")[0] for row in flags[flags.index("-ot") + 1].split(",")]
-    names = [f"blk.{layer}.ffn_up_exps.weight" for layer in facts.moe_layers]
-    return sum(any(re.search(row, name) for row in rows) for name in names)
 
 
 def measured(

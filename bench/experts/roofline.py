@@ -6,6 +6,7 @@ Rates are `pannier bench machine`'s; what was not measured is assumed, and the r
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class Asked:
     n_clients: int
 
 
-def config_of(model: str, flags: list[str], engine: str) -> EngineConfig:
+def config_of(model: str, flags: Iterable[str], engine: str = "") -> EngineConfig:
     """What `pannier plan` makes of these flags."""
     from pannier.planner.cli import configure
 

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pannier.planner import make_plan
+from tests.planner.machine import GIB, Machine, dense, moe, wish
+
 BENCH = Path(__file__).parents[2] / "bench"
 
 
@@ -43,15 +46,25 @@ def test_ratios_are_of_the_same_placement_and_number_of_clients():
 def test_ways_of_a_plan_become_servers():
     from placements import setups
 
-    ways = [
-        {"experts": "system", "arguments": ["--experts", "cpu"]},
-        {"experts": "cache", "arguments": ["--experts", "cpu", "--moe-cache-mib", "123"]},
-    ]
-    found = {(one.name, one.server): one.flags for one in setups({"ways": ways}, "8G")}
+    facts = moe()
+    ways = make_plan(wish(6 * GIB, load_mode="none"), facts, Machine(facts)).as_dict()
+    found = {(one.name, one.server): one.flags for one in setups(ways, "6G", facts.moe_layers)}
     assert found["system", "llama-server"] == ("--cpu-moe",)
-    assert found["cache", "llama-server"] == ("--cpu-moe", "--moe-cache-mib", "123")
-    assert found["auto", "pannier"] == ("--vram", "8G", "--experts", "auto")
-    assert ("layers", "pannier") not in found
+    assert found["layers", "pannier"][-2:] == ("--experts", "cpu:0-3")
+    assert found["layers", "llama-server"] == ("--n-cpu-moe", "4")
+    *placed, flag, size = found["cache", "pannier"]
+    assert (placed, flag) == (["--experts", "cpu"], "--moe-cache-mib")
+    assert found["cache", "llama-server"] == ("--cpu-moe", "--moe-cache-mib", size)
+    assert 1000 < int(size) < 6 * 1024
+    assert found["auto", "pannier"] == ("--vram", "6G", "--experts", "auto")
+
+
+def test_a_plan_without_experts_has_no_ways():
+    from placements import setups
+
+    facts = dense()
+    ways = make_plan(wish(6 * GIB), facts, Machine(facts)).as_dict()
+    assert {one.name for one in setups(ways, "6G", ())} == {"system", "auto"}
 
 
 def test_the_rate_that_a_warning_names():
