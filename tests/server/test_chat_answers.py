@@ -134,7 +134,6 @@ SAME: dict[str, dict[str, Any]] = {
     "auto": {"tools": TOOLS},
     "parallel": {"tools": TOOLS, "tool_choice": "required", "parallel_tool_calls": True},
     "one": {"tools": TOOLS, "tool_choice": "required", "parallel_tool_calls": False},
-    "named": {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "book"}}},
     "none": {"tools": TOOLS, "tool_choice": "none"},
     "schema": {"response_format": FORMAT},
     "object": {"response_format": {"type": "json_object"}},
@@ -285,6 +284,19 @@ def test_a_forced_call(tools_engine: Engine, name: str) -> None:
             (call,) = choice.message.tool_calls or ()
             assert call.type == "function" and call.id
             check_call(call.function.name, call.function.arguments)
+
+
+@pytest.mark.parametrize("form", [{}, {"response_format": FORMAT}], ids=["plain", "form"])
+@pytest.mark.parametrize("name", ["weather", "book"])
+def test_a_named_call(client: httpx.Client, name: str, form: dict[str, Any]) -> None:
+    """The one that is named is called, whatever form a text would have."""
+    choice = {"type": "function", "function": {"name": name}}
+    body = {"messages": [*ASKED, *CALLING], "tools": TOOLS, "tool_choice": choice, **form}
+    answer = ask(client, **body, max_tokens=600, logit_bias=readable())
+    calls = [call["function"] for call in answer["message"]["tool_calls"]]
+    assert {call["name"] for call in calls} == {name}
+    for call in calls:
+        check_call(**call)
 
 
 def check_call(name: str, arguments: str) -> None:
