@@ -180,7 +180,9 @@ class ConversationBody(RequestBody):
     def _parallel(self, server: Serving) -> bool:
         if self.given("parallel_tool_calls"):
             return self.parallel_tool_calls
-        return self._named is None and server.vocabulary.chat_facts.caps.get("supports_parallel_tool_calls", False)
+        return self._named is None and server.vocabulary.chat_facts.caps.get(
+            "supports_parallel_tool_calls", False
+        )
 
     def _schema(self) -> dict[str, Any] | None:
         """The schema of the answer; None for any text. An empty one asks for any object."""
