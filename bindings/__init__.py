@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         LogitsProcessorList,
         MinTokensLogitsProcessor,
         StoppingCriteriaList,
+        install_as_llama_cpp,
     )
     from .pool import Call, Pool
 
@@ -65,6 +66,7 @@ _LATER = {
         *("Llama", "LlamaGrammar", "LlamaPromptLookupDecoding", "LlamaState"),
         *("BaseLlamaCache", "LlamaCache", "LlamaDiskCache", "LlamaRAMCache"),
         *("LogitsProcessorList", "MinTokensLogitsProcessor", "StoppingCriteriaList"),
+        "install_as_llama_cpp",
     ),
     "llama",
 )
@@ -133,4 +135,5 @@ __all__ = [
     "TensorRow",
     "TraceError",
     "devices",
+    "install_as_llama_cpp",
 ]

@@ -90,6 +90,9 @@ starts: what does not fit now waits |
 | a `lora` with an adapter that is not there | ignored | 400 |
 | a prompt that was computed with other adapters | a request without `lora` goes on from it | \
 computed anew |
+| `tool_choice` with the name of a function | `auto`, on `/v1/messages` any of them | that \
+function is called |
+| `logprobs` with `tools` in a stream | 400 | each chunk has those of its tokens |
 | `/v1/responses` | events without numbers; a `text.format` is not looked at | \
 `sequence_number`, `output_index`, `content_index`; the answer has that form |
 | `/v1/messages` | `output_config` and `tool_choice` of type `none` are not looked at | they count |

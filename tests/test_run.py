@@ -102,7 +102,7 @@ def test_it_installs_again_only_when_the_project_file_changed(
     run_py.install("test")
     run_py.install("test")
     run_py.install("")
-    assert installed == [here, f"{here}[test]", run_py.WEIGHTS]
+    assert installed == [here, f"{here}[test]", run_py.ALONE[-1]]
     (run_py.HERE / "pyproject.toml").write_text("[project]\nname = 'x'\n")
     run_py.install("")
     assert installed[3:] == [f"{here}[test]"]

@@ -2,7 +2,7 @@
 
 `llama.py` is the class; `arguments.py` what its constructor's arguments are here; `completion.py`
 and `pieces.py` texts from tokens; `tokens.py` where tokens come from; `position.py` the sequence of
-`eval`, `sample` and `save_state`.
+`eval`, `sample` and `save_state`; `stand_in.py` all of it under the name `llama_cpp`.
 """
 
 from .cache import BaseLlamaCache, LlamaCache, LlamaDiskCache, LlamaRAMCache
@@ -17,6 +17,7 @@ from .grammar import LlamaGrammar
 from .llama import Llama
 from .position import LlamaState
 from .prompt_lookup import LlamaPromptLookupDecoding
+from .stand_in import install_as_llama_cpp
 
 __all__ = [
     "BaseLlamaCache",
@@ -32,4 +33,5 @@ __all__ = [
     "MinTokensLogitsProcessor",
     "StoppingCriteria",
     "StoppingCriteriaList",
+    "install_as_llama_cpp",
 ]

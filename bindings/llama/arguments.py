@@ -25,7 +25,7 @@ NUMA = {0: "", 1: "distribute", 2: "isolate", 3: "numactl"}
 @dataclass(frozen=True)
 class Arguments:
     """The constructor's arguments, as llama-cpp-python 0.3.36 names and orders them; those behind
-    `verbose` are pannier's own."""
+    `device` are pannier's own."""
 
     model_path: str
     n_gpu_layers: int = 0
@@ -72,6 +72,11 @@ class Arguments:
     type_v: int | None = None
     spm_infill: bool = False
     verbose: bool = True
+    n_parts: int = -1
+    f16_kv: bool = True
+    """False: a cache of f32 where no type is given. This one, `n_parts` and `device` are of older
+    versions; LangChain gives them."""
+    device: str | None = None
     n_parallel: int = 8
     n_cells: int = 0
     experts: str | None = None
@@ -97,6 +102,15 @@ class Arguments:
             raise ArgumentError(
                 "draft_model must be a LlamaPromptLookupDecoding: drafts of other models are not "
                 "taken"
+            )
+        if self.n_parts != -1:
+            raise ArgumentError(
+                f"n_parts is {self.n_parts}: GGUF files know their parts; leave it out"
+            )
+        if self.device is not None:
+            raise ArgumentError(
+                f"device is {self.device!r}: give devices=({self.device!r},), with a name that "
+                "`pannier doctor` lists"
             )
         if self.n_parallel < 1:
             raise ArgumentError(f"n_parallel is {self.n_parallel}; it must be at least 1")
@@ -131,6 +145,7 @@ class Arguments:
         n_ctx = self.n_ctx or n_ctx_train
         n_batch = max(1, min(n_ctx, self.n_batch))
         n_cpus = os.cpu_count() or 1
+        cache_type = "f16" if self.f16_kv else "f32"
         return EngineConfig(
             model=self.model_path,
             n_ctx=max(n_ctx, self.n_cells),
@@ -139,8 +154,8 @@ class Arguments:
             n_ubatch=min(n_batch, self.n_ubatch),
             n_threads=self.n_threads or max(n_cpus // 2, 1),
             n_threads_batch=self.n_threads_batch or n_cpus,
-            cache_type_k=_named(CACHE_TYPES, "type_k", self.type_k, "f16"),
-            cache_type_v=_named(CACHE_TYPES, "type_v", self.type_v, "f16"),
+            cache_type_k=_named(CACHE_TYPES, "type_k", self.type_k, cache_type),
+            cache_type_v=_named(CACHE_TYPES, "type_v", self.type_v, cache_type),
             flash_attn="on" if self.flash_attn else "off",
             offload_kqv=self.offload_kqv,
             op_offload=self.op_offload is not False,

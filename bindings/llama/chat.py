@@ -103,12 +103,18 @@ def chosen_tool(tools: Sequence[Row] | None, choice: Any) -> Row | None:
 
 
 def grammar_of_format(format: Mapping[str, Any]) -> LlamaGrammar | None:
-    """The grammar of a `response_format`; None for text. Raises ArgumentError."""
+    """The grammar of a `response_format`, with or without OpenAI's wrapper of the schema; None for
+    text. Raises ArgumentError."""
     kind = format.get("type", "text")
     if kind == "text":
         return None
     if kind == "json_schema":
-        return LlamaGrammar.from_json_schema(json.dumps(format["json_schema"]["schema"]))
+        schema = format.get("json_schema", format).get("schema")
+        if schema is None:
+            raise ArgumentError(
+                f"response_format has no schema: {dict(format)}; give json_schema: {{schema: ...}}"
+            )
+        return LlamaGrammar.from_json_schema(json.dumps(schema))
     if kind == "json_object":
         return LlamaGrammar.from_json_schema(json.dumps(format.get("schema") or JSON_SCHEMA))
     raise ArgumentError(f"response_format has type {kind!r}: text, json_object or json_schema")

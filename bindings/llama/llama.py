@@ -10,6 +10,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -114,6 +115,18 @@ class Llama:
     def n_ctx(self) -> int:
         """Tokens of one call, as llama.cpp rounded them up."""
         return self._pool.context.n_ctx_seq if self._pool is not None else self._config.n_ctx
+
+    @property
+    def context_params(self) -> SimpleNamespace:
+        """The numbers of the context that callers read, LlamaIndex among them."""
+        config = self._config
+        return SimpleNamespace(
+            n_ctx=self.n_ctx(),
+            n_batch=config.n_batch,
+            n_ubatch=config.n_ubatch,
+            n_threads=config.n_threads,
+            n_threads_batch=config.n_threads_batch,
+        )
 
     def n_embd(self) -> int:
         return self._model.n_embd

@@ -15,6 +15,7 @@ from .sampling import Temperature
 from .types import Limit, Share, Strings, whole
 
 CHOICES = {"auto": "auto", "any": "required", "tool": "required", "none": "none"}
+"""Of a `tool` without a name, too."""
 
 
 @with_config(OPEN)
@@ -31,6 +32,7 @@ class ToolChoice(TypedDict):
     """Whether the model may, must or must not call one."""
 
     type: Literal["auto", "any", "tool", "none"]
+    name: NotRequired[str | None]
     disable_parallel_tool_use: NotRequired[bool | None]
 
 
@@ -67,8 +69,8 @@ class MessagesBody(RequestBody):
     tools: list[Tool] = Field(default_factory=list)
     """Functions that the model may call."""
     tool_choice: ToolChoice = Field(default_factory=lambda: ToolChoice(type="auto"))
-    """`any` and `tool` have the model call one, whichever; `disable_parallel_tool_use`: one at
-    most."""
+    """`any` has the model call one, whichever, `tool` that of its `name`;
+    `disable_parallel_tool_use`: one at most."""
     thinking: Thinking = Field(default_factory=lambda: Thinking(type="adaptive"))
     """With type `enabled`, most tokens of thinking (`budget_tokens`, default 10000); other types
     change nothing."""
@@ -115,10 +117,16 @@ class MessagesBody(RequestBody):
         if self.tools:
             chat["tools"] = [_function(tool) for tool in self.tools]
         if self.given("tool_choice"):
-            chat["tool_choice"] = CHOICES[self.tool_choice["type"]]
+            chat["tool_choice"] = self._choice()
         if self.tool_choice.get("disable_parallel_tool_use"):
             chat["parallel_tool_calls"] = False
         return chat
+
+    def _choice(self) -> str | dict[str, Any]:
+        choice = self.tool_choice
+        if choice["type"] == "tool" and choice.get("name"):
+            return {"type": "function", "function": {"name": choice["name"]}}
+        return CHOICES[choice["type"]]
 
     def _form(self) -> dict[str, Any]:
         form = self.output_config.get("format")

@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from ...chat import ChatPrompt, schema_to_grammar
 from ...sampling import Reasoning, SamplingParams
-from ..errors import ApiError, wrong
+from ..errors import wrong
 from ..generation import Generation
 from ..state import Serving
 from .conversation import ConversationBody
@@ -38,8 +38,6 @@ class ChatBody(ConversationBody, GenerationBody):
     def _logprobs_go_together(self) -> Self:
         if self.given("top_logprobs") and not self.logprobs:
             raise wrong("top_logprobs", "it together with logprobs: true", self.top_logprobs)
-        if self.logprobs and self.tools and self.stream:
-            raise ApiError("logprobs is not supported with tools + stream")
         return self
 
     @property

@@ -61,6 +61,13 @@ def _contents(messages: list[Message]) -> list[Message]:
     return messages
 
 
+def _name_of(tool: dict[str, Any]) -> str | None:
+    """The function's name, in the form of `/v1/chat/completions` or of `/v1/responses`."""
+    function = tool.get("function", tool)
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
+
+
 class ConversationBody(RequestBody):
     """Messages and what the model's template is told beside them."""
 
@@ -73,9 +80,12 @@ class ConversationBody(RequestBody):
     tools: list[dict[str, Any]] = Field(default_factory=list)
     """Functions that the model may call, in OpenAI's form."""
     tool_choice: Literal["auto", "none", "required"] | dict[str, Any] = "auto"
-    """Whether the model may, must not or must call one; an object counts as `auto`."""
+    """Whether the model may, must not or must call one. An object that names a function has it
+    called: the others are left out, and a form of text does not count. Any other object counts
+    as `auto`."""
     parallel_tool_calls: bool = False
-    """Several calls in one answer. If not said, what the template can do."""
+    """Several calls in one answer. If not said, what the template can do; of a function that
+    `tool_choice` names, one."""
     response_format: ResponseFormat = Field(default_factory=ResponseFormat)
     """The form of the answer: `text`, `json_object` (with or without a `schema`) or
     `json_schema`."""
@@ -105,13 +115,14 @@ class ConversationBody(RequestBody):
             raise ApiError("tools and tool_choice need the server's --jinja")
         kwargs = self._template_kwargs(server)
         continuation = self._continuation(server)
+        tools, tool_choice = self._calls()
         return Conversation(
             {
                 "messages": [dict(message) for message in self.messages],
-                "tools": self.tools,
-                "tool_choice": self.tool_choice if isinstance(self.tool_choice, str) else "auto",
+                "tools": tools,
+                "tool_choice": tool_choice,
                 "parallel_tool_calls": self._parallel(server),
-                "json_schema": self._schema(),
+                "json_schema": self._schema() if self._named is None else None,
                 "grammar": self._grammar(),
                 "add_generation_prompt": self.add_generation_prompt and not continuation,
                 "continue_final_message": continuation,
@@ -125,6 +136,20 @@ class ConversationBody(RequestBody):
                 "skip_parsing": chat.skip_parsing,
             }
         )
+
+    @property
+    def _named(self) -> str | None:
+        """The function that has to be called."""
+        return None if isinstance(self.tool_choice, str) else _name_of(self.tool_choice)
+
+    def _calls(self) -> tuple[list[dict[str, Any]], str]:
+        """The tools to choose from, and whether to."""
+        if self._named is None:
+            return self.tools, self.tool_choice if isinstance(self.tool_choice, str) else "auto"
+        names = [_name_of(tool) for tool in self.tools]
+        if self._named not in names:
+            raise ApiError(f"tool_choice names {self._named!r}; the functions in tools are {names}")
+        return [self.tools[names.index(self._named)]], "required"
 
     def _template_kwargs(self, server: Serving) -> dict[str, Any]:
         kwargs = {**server.settings.chat.variables, **self.chat_template_kwargs}
@@ -155,7 +180,9 @@ class ConversationBody(RequestBody):
     def _parallel(self, server: Serving) -> bool:
         if self.given("parallel_tool_calls"):
             return self.parallel_tool_calls
-        return server.vocabulary.chat_facts.caps.get("supports_parallel_tool_calls", False)
+        return self._named is None and server.vocabulary.chat_facts.caps.get(
+            "supports_parallel_tool_calls", False
+        )
 
     def _schema(self) -> dict[str, Any] | None:
         """The schema of the answer; None for any text. An empty one asks for any object."""

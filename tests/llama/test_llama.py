@@ -17,6 +17,7 @@ DATA = Path(__file__).parents[1] / "data"
 LLAMA = str(DATA / "llama" / "model-f32.gguf")
 HYBRID = str(DATA / "qwen3next" / "model-f32.gguf")
 SMALL: dict[str, Any] = {"n_threads": 1, "n_threads_batch": 1, "verbose": False}
+HELLO = {"role": "user", "content": "hello"}
 GREEDY: dict[str, Any] = {"temperature": 0.0, "max_tokens": 8}
 
 pytestmark = pytest.mark.engine
@@ -165,6 +166,27 @@ def test_arguments(pannier: Any) -> None:
         pannier.Llama(LLAMA, chat_format="nothing", **SMALL).create_chat_completion(
             [{"role": "user", "content": "x"}]
         )
+
+
+def test_arguments_of_older_versions(pannier: Any) -> None:
+    """LangChain gives them all."""
+    with pannier.Llama(LLAMA, n_parts=-1, f16_kv=False, device=None, n_ctx=256, **SMALL) as llama:
+        assert llama._config.cache_type_k == llama._config.cache_type_v == "f32"
+        assert llama.context_params.n_ctx == llama.n_ctx() == 256
+    for wrong in ({"n_parts": 2}, {"device": "cuda:0"}):
+        with pytest.raises(pannier.ArgumentError, match=next(iter(wrong))):
+            pannier.Llama(LLAMA, **wrong, **SMALL)
+
+
+def test_forms_of_answers(llama: Any) -> None:
+    """A schema in OpenAI's wrapper, or without."""
+    schema = {"enum": ["a", "b"]}
+    for form in ({"json_schema": {"schema": schema}}, {"schema": schema}):
+        form = {"type": "json_schema", **form}
+        found = llama.create_chat_completion([HELLO], response_format=form, max_tokens=8)
+        assert found["choices"][0]["message"]["content"] in ('"a"', '"b"')
+    with pytest.raises(ValueError, match="has no schema"):
+        llama.create_chat_completion([HELLO], response_format={"type": "json_schema"})
 
 
 def test_states_and_seeds(llama: Any) -> None:

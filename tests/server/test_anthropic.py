@@ -135,6 +135,11 @@ def test_tool_choice(type: str, want: str) -> None:
     assert chat(tool_choice={"type": type})["tool_choice"] == want
 
 
+def test_a_named_tool() -> None:
+    found = chat(tool_choice={"type": "tool", "name": "rain"})["tool_choice"]
+    assert found == {"type": "function", "function": {"name": "rain"}}
+
+
 @pytest.mark.parametrize("wrap", [lambda told: told, lambda told: [text(told)]])
 def test_a_stamp_that_changes_does_not_change_the_prompt(wrap: Any) -> None:
     prompts = [

@@ -134,7 +134,6 @@ SAME: dict[str, dict[str, Any]] = {
     "auto": {"tools": TOOLS},
     "parallel": {"tools": TOOLS, "tool_choice": "required", "parallel_tool_calls": True},
     "one": {"tools": TOOLS, "tool_choice": "required", "parallel_tool_calls": False},
-    "named": {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "book"}}},
     "none": {"tools": TOOLS, "tool_choice": "none"},
     "schema": {"response_format": FORMAT},
     "object": {"response_format": {"type": "json_object"}},
@@ -168,7 +167,6 @@ REFUSED: dict[str, dict[str, Any]] = {
     "grammar and schema": {"json_schema": CITY, "grammar": 'root ::= "a"'},
     "choice": {"tools": TOOLS, "tool_choice": "maybe"},
     "format": {"response_format": {"type": "xml"}},
-    "logprobs": {"tools": TOOLS, "logprobs": True, "stream": True},
     "top_logprobs": {"top_logprobs": 2},
     "go on and begin": {"messages": BEGUN, "continue_final_message": True},
     "two at the end": {"messages": [*BEGUN, BEGUN[-1]]},
@@ -221,6 +219,21 @@ def test_logprobs(client: httpx.Client, theirs: httpx.Client) -> None:
     mine, other = (answer["choices"][0]["logprobs"]["content"] for answer in answers)
     assert [p["id"] for p in mine] == [p["id"] for p in other]
     assert [p["logprob"] for p in mine] == pytest.approx([p["logprob"] for p in other], abs=1e-3)
+
+
+def test_logprobs_of_a_call_as_a_stream(client: httpx.Client) -> None:
+    """Each token's are in one chunk, whatever of the message came with it."""
+    body = {"messages": [*ASKED, *CALLING], "tools": TOOLS, "tool_choice": "required"}
+    body |= {"logprobs": True, "max_tokens": 40, "temperature": 0, "logit_bias": readable()}
+    whole = ask(client, **body)["logprobs"]["content"]
+    answer = client.post("/v1/chat/completions", json={**body, "stream": True})
+    chunks = [chunk for chunk in events(answer.content) if chunk != "[DONE]"]
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    parts = [
+        part for choice in choices for part in (choice.get("logprobs") or {}).get("content", ())
+    ]
+    assert [part["id"] for part in parts] == [part["id"] for part in whole]
+    assert len(parts) == 40
 
 
 def random_body(rng: random.Random) -> dict[str, Any]:
@@ -285,6 +298,19 @@ def test_a_forced_call(tools_engine: Engine, name: str) -> None:
             (call,) = choice.message.tool_calls or ()
             assert call.type == "function" and call.id
             check_call(call.function.name, call.function.arguments)
+
+
+@pytest.mark.parametrize("form", [{}, {"response_format": FORMAT}], ids=["plain", "form"])
+@pytest.mark.parametrize("name", ["weather", "book"])
+def test_a_named_call(client: httpx.Client, name: str, form: dict[str, Any]) -> None:
+    """The one that is named is called, whatever form a text would have."""
+    choice = {"type": "function", "function": {"name": name}}
+    body = {"messages": [*ASKED, *CALLING], "tools": TOOLS, "tool_choice": choice, **form}
+    body |= {"max_tokens": 600, "stop": ["</tool_call>"], "logit_bias": readable()}
+    for seed in range(4):
+        (call,) = ask(client, **body, seed=seed)["message"]["tool_calls"]
+        assert call["function"]["name"] == name
+        check_call(**call["function"])
 
 
 def check_call(name: str, arguments: str) -> None:

@@ -98,6 +98,7 @@ CHAT_FIELDS = [
     ({"messages": [{"role": "robot", "content": "a"}]}, "unknown role 'robot'", ""),
     ({"messages": USER, "tools": "f"}, "'tools'", "'f'"),
     ({"messages": USER, "tool_choice": "perhaps"}, "'tool_choice'", "perhaps"),
+    ({"messages": USER, "tool_choice": {"function": {"name": "fly"}}}, "tool_choice", "'fly'"),
     ({"messages": USER, "response_format": {"type": "xml"}}, "'response_format.type'", "xml"),
     ({"messages": USER, "top_logprobs": 3}, "'top_logprobs'", "3"),
     ({"messages": USER, "logprobs": 3}, "'logprobs'", "3"),
