@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Arguments:
     `verbose` are pannier's own."""
 
     model_path: str
+    _: KW_ONLY
     n_gpu_layers: int = 0
     split_mode: int = 1
     main_gpu: int = 0
@@ -177,18 +178,6 @@ class Arguments:
             "spec_size_n": draft.max_ngram_size,
             "spec_size_m": draft.num_pred_tokens,
         }
-
-
-def read_arguments(given: Mapping[str, Any]) -> Arguments:
-    """Raises TypeError for an argument that there is not, and ArgumentError for a bad value."""
-    for name in given:
-        if name not in Arguments.__dataclass_fields__:
-            raise TypeError(
-                f"Llama has no argument {name!r}. It has those of llama-cpp-python 0.3.36, and "
-                "n_parallel, n_cells, experts, n_cpu_moe, moe_cache_mib and devices; "
-                "pannier.Model has more"
-            )
-    return Arguments(**given)
 
 
 def _named(names: Mapping[int, str], argument: str, number: int | None, default: str) -> str:

@@ -79,14 +79,14 @@ class Stream:
         return self._release(len(text) - n_held(text, self.stops))
 
     def finish(self) -> list[Piece]:
-        """The rest, up to a stop string; the last token's text may be cut."""
+        """The rest, up to a stop string; the last token's text may be cut, down to nothing."""
         text = self._bytes(self.held)
         ends = [text.index(stop) for stop in self.stops if stop in text]
         left = min(ends, default=len(text))
         pieces = self._release(left)
         left -= sum(len(self._bytes(piece.tokens)) for piece in pieces)
         for token in self.held:
-            if left <= 0:
+            if left <= 0 and pieces:
                 break
             part = self._bytes([token])[:left]
             left -= len(part)
