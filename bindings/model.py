@@ -20,6 +20,7 @@ from .context_plan import ContextPlan, plan_context
 from .device import layer_devices
 from .errors import ClosedError, LoadCancelled
 from .fim import FimTokens
+from .gate import Gate
 from .host_memory import HostMemory, HostPlan, host_memory, plan_host_memory
 from .host_words import host_wish
 from .layer_split import balanced_split
@@ -129,6 +130,8 @@ class Model(Owner):
         self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
         self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
         self._lock = threading.Lock()
+        self.gate = Gate(f"the model {self.path} is closed")
+        """Around calls that `close` must wait for."""
         self._pieces: dict[tuple[int, bool], bytes] = {}
         self._file = open_model_file(path, kv_overrides)
         rows = named_rows(tensor_overrides) + expert_rows(self._file, experts, n_cpu_moe, devices)
@@ -230,6 +233,7 @@ class Model(Owner):
 
     def close(self) -> None:
         """Free the model and its contexts. Closing twice does nothing."""
+        self.gate.shut()
         for pool in list(self._pools):
             pool.close()
         for context in list(self._contexts):
@@ -249,15 +253,17 @@ class Model(Owner):
         """
         file = open_adapter_file(path, self._file)
         id = _ffi.int32()
-        self._lib.check(
-            self._lib.model_add_adapter(self.handle, os.fsencode(file.path), _ffi.byref(id))
-        )
+        with self.gate:
+            self._lib.check(
+                self._lib.model_add_adapter(self.handle, os.fsencode(file.path), _ffi.byref(id))
+            )
         return Adapter(id.value, file)
 
     def context(self, **options: Any) -> Context:
         """A context over this model; the options are those of `Context`."""
-        context = Context(self, **options)
-        self._contexts.add(context)
+        with self.gate:
+            context = Context(self, **options)
+            self._contexts.add(context)
         return context
 
     def pool(self, **options: Any) -> Pool:
@@ -423,8 +429,8 @@ class Model(Owner):
         while True:
             tokens = _ffi.int32s_of(capacity)
             count = _ffi.int32()
-            self._lib.check(
-                self._lib.tokenize(
+            with self.gate:
+                status = self._lib.tokenize(
                     self.handle,
                     data,
                     len(data),
@@ -434,7 +440,7 @@ class Model(Owner):
                     capacity,
                     _ffi.byref(count),
                 )
-            )
+                self._lib.check(status)
             if count.value <= capacity:
                 return list(tokens[: count.value])
             capacity = count.value
@@ -460,14 +466,16 @@ class Model(Owner):
         while True:
             buffer = _ffi.buffer(capacity)
             count = _ffi.int32()
-            self._lib.check(function(self.handle, *args, buffer, capacity, _ffi.byref(count)))
+            with self.gate:
+                self._lib.check(function(self.handle, *args, buffer, capacity, _ffi.byref(count)))
             if count.value <= capacity:
                 return buffer.raw[: count.value]
             capacity = count.value
 
     def is_eog(self, token: int) -> bool:
         """Whether a token ends generation."""
-        return bool(self._lib.token_is_eog(self.handle, token))
+        with self.gate:
+            return bool(self._lib.token_is_eog(self.handle, token))
 
     @cached_property
     def eog_tokens(self) -> frozenset[int]:
@@ -520,8 +528,9 @@ class Model(Owner):
         """
         out, parser = _ffi.Text(), _ffi.Handle()
         data = json.dumps(request).encode()
-        status = self._lib.chat_apply(self.handle, data, _ffi.byref(out), _ffi.byref(parser))
-        self._lib.check(status)
+        with self.gate:
+            status = self._lib.chat_apply(self.handle, data, _ffi.byref(out), _ffi.byref(parser))
+            self._lib.check(status)
         text = self._lib.take(out)
         return ChatPrompt.from_json(json.loads(text)), ChatParser(parser)
 

@@ -118,6 +118,11 @@ class Pool:
     def __init__(self, model: Model, config: EngineConfig) -> None:
         self.model = model
         self.config = replace(config, model=str(model.path), stream_interval_ms=0.0)
+        with model.gate:  # it is not closed before it knows the pool
+            self._begin()
+
+    def _begin(self) -> None:
+        model = self.model
         self.context = make_context(model, self.config)
         self._connection, theirs = Pipe()
         self._loop = make_loop(theirs, self.config, model, self.context)

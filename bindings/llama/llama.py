@@ -69,6 +69,9 @@ class Llama:
                 {1: "distribute", 2: "isolate", 3: "numactl"}.get(int(args.numa), "distribute")
             )
         self._lock = threading.RLock()
+        """Over the seed and what is made when it is first needed; nobody computes under it."""
+        self._position_lock = threading.RLock()
+        """`eval`, `sample` and their like take turns."""
         self._closed = False
         self._pool: Pool | None = None
         self._embedder: Context | None = None
@@ -246,7 +249,9 @@ class Llama:
             stops_after=wanted.stops_after,
             prompt_logits=lambda: all_logits(self._computing(), tokens, self._adapters),
         )
-        completion = Completion(request, self.detokenize, self._saver(tokens))
+        completion = Completion(
+            request, self.detokenize, self._saver(tokens), joins=self.tokenizer_ is None
+        )
         source = sampled(self._computing(), tokens, wanted)
         return completion.chunks(source) if stream else completion.whole(source)
 
@@ -423,7 +428,7 @@ class Llama:
 
     @n_tokens.setter
     def n_tokens(self, n: int) -> None:
-        with self._lock:
+        with self._position_lock:
             self._position.cut(n)
 
     @property
@@ -449,14 +454,14 @@ class Llama:
 
     def reset(self) -> None:
         """Begin anew: `eval` starts a sequence."""
-        with self._lock:
+        with self._position_lock:
             self._position.cut(0)
 
     def eval(self, tokens: Sequence[int]) -> None:
         """Compute tokens behind those that are there. One thread at a time."""
         if not len(tokens):
             return
-        with self._lock:
+        with self._position_lock:
             before = self._position.tokens
             every = self._arguments.logits_all
             rows = all_logits(
@@ -492,7 +497,7 @@ class Llama:
             *(presence_penalty, tfs_z, mirostat_mode, mirostat_tau, mirostat_eta),
         )
         params = chain.params(self._seed, self._arguments.last_n_tokens_size, grammar)
-        with self._lock, Sampler(self._model, params, self.n_ctx()) as sampler:
+        with self._position_lock, Sampler(self._model, params, self.n_ctx()) as sampler:
             tokens = self._position.tokens
             if not tokens:
                 raise ArgumentError("nothing to sample after: call eval with tokens first")
@@ -555,7 +560,7 @@ class Llama:
     def _note(self, tokens: Sequence[int], logits: Logits) -> None:
         """These tokens were evaluated, for `sample`, `scores` and `save_state`."""
         every = self._arguments.logits_all
-        with self._lock:
+        with self._position_lock:
             known = n_common(self._position.tokens, tokens)
             n_new = len(tokens) - known
             rows = [logits]
@@ -566,14 +571,14 @@ class Llama:
 
     def save_state(self) -> LlamaState:
         """Tokens that were evaluated, their logits, and the seed."""
-        with self._lock:
+        with self._position_lock:
             return self._position.save(self._seed)
 
     def load_state(self, state: LlamaState) -> None:
         """Go on from a saved state. What the engine does not hold any more is computed again."""
-        with self._lock:
+        with self._position_lock:
             self._position.load(state)
-            self._seed = state.seed
+        self.set_seed(state.seed)
 
     @staticmethod
     def logits_to_logprobs(logits: Any, axis: int = -1) -> npt.NDArray[np.single]:
@@ -606,7 +611,7 @@ class Llama:
                 self.load_state(state)
 
         def save(tokens: Sequence[int]) -> None:
-            with self._lock:
+            with self._position_lock:
                 self._position.cut(0)
                 self._position.tokens = [*prompt, *tokens]
                 cache[self._position.tokens] = self._position.save(self._seed)

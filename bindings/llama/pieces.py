@@ -71,10 +71,14 @@ class Stream:
     each: bool
     """A piece for each token, half characters or not: they come with their log-probabilities."""
     held: list[Token] = field(default_factory=list)
+    is_stuck: bool = False
+    """Behind bytes that begin no character: the rest comes at the end, as in llama-cpp-python."""
 
     def push(self, tokens: Sequence[Token]) -> list[Piece]:
         """What these tokens set free."""
         self.held += tokens
+        if self.is_stuck:
+            return []
         text = self._bytes(self.held)
         return self._release(len(text) - n_held(text, self.stops))
 
@@ -113,7 +117,10 @@ class Stream:
         for size in range(1, len(self.held) + 1):
             try:
                 self._bytes(self.held[:size]).decode()
-            except UnicodeDecodeError:
+            except UnicodeDecodeError as error:
+                self.is_stuck = error.reason != "unexpected end of data"
+                if self.is_stuck:
+                    return 0
                 continue
             return size
         return 0
