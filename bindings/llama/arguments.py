@@ -99,8 +99,10 @@ class Arguments:
                 "draft_model must be a LlamaPromptLookupDecoding: drafts of other models are not "
                 "taken"
             )
-        if self.n_parallel < 1:
-            raise ArgumentError(f"n_parallel is {self.n_parallel}; it must be at least 1")
+        least = {"n_parallel": 1, "n_batch": 1, "n_ubatch": 0, "n_ctx": 0, "n_cells": 0}
+        for name, n in least.items():
+            if getattr(self, name) < n:
+                raise ArgumentError(f"{name} is {getattr(self, name)}; it must be at least {n}")
 
     @property
     def model_options(self) -> dict[str, Any]:
@@ -137,7 +139,7 @@ class Arguments:
             n_ctx=max(n_ctx, self.n_cells),
             n_parallel=self.n_parallel,
             n_batch=n_batch,
-            n_ubatch=min(n_batch, self.n_ubatch),
+            n_ubatch=min(n_batch, self.n_ubatch or n_batch),
             n_threads=self.n_threads or max(n_cpus // 2, 1),
             n_threads_batch=self.n_threads_batch or n_cpus,
             cache_type_k=_named(CACHE_TYPES, "type_k", self.type_k, "f16"),

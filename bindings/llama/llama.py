@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..adapter import Adapter
 from ..context import Context
 from ..cpu_threads import set_numa
-from ..errors import ArgumentError, ClosedError, RequestError
+from ..errors import ArgumentError, ClosedError, ContextError, RequestError
 from ..free_sampler import Sampler
 from ..model import Model
 from ..pool import Pool
@@ -58,7 +58,7 @@ class Llama:
         experts, n_cpu_moe, devices: as `pannier.Model`.
         moe_cache_mib: MiB on the devices for experts that are kept in CPU memory.
 
-    Raises ArgumentError (a ValueError), ModelError and ContextError.
+    Raises ArgumentError and ModelError, which are ValueErrors.
     """
 
     @takes(Arguments)
@@ -110,6 +110,9 @@ class Llama:
                 self._embedder = self._model.context(**embedding_options(self._model, self._config))
             else:
                 self._pool = Pool(self._model, self._config)
+        except ContextError as error:
+            self._model.close()
+            raise ArgumentError(str(error)) from error  # as of what llama-cpp-python cannot make
         except BaseException:
             self._model.close()
             raise
@@ -214,8 +217,9 @@ class Llama:
         `logits_all=True`, as there. `suffix` is what follows the text that is to be filled in,
         for models that were trained for that.
 
-        Raises ArgumentError and RequestError for what can never be computed, ClosedError when the
-        model is closed meanwhile, and whatever a processor or criterion raises.
+        Raises ArgumentError for what can never be computed, DecodeError (a RuntimeError) for a
+        step that failed, ClosedError when the model is closed meanwhile, and whatever a processor
+        or criterion raises.
         """
         chain = Chain(
             *(top_k, top_p, min_p, typical_p, temperature, repeat_penalty, frequency_penalty),
