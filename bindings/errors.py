@@ -54,7 +54,7 @@ class EngineNotFound(EngineError):
     """No engine that fits has been built."""
 
 
-class ModelError(PannierError):
+class ModelError(PannierError, ValueError):
     """The model file is missing, damaged or not supported."""
 
 
@@ -66,7 +66,7 @@ class ArgumentError(PannierError, ValueError):
     """A value outside its range. Nothing has changed."""
 
 
-class ContextError(PannierError):
+class ContextError(PannierError, RuntimeError):
     """The context, its sequences and its steps."""
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Sampler(Owner):
     """Chooses tokens from logits: what fits the grammar, then llama.cpp's samplers in their order.
 
-    It looks back on what it was told with `accept`. One thread at a time uses it; close it before
-    its model.
+    It looks back on what it was told with `accept`. One thread at a time uses it; its model may
+    be closed meanwhile, and then it raises ClosedError.
 
     Args:
         n_ctx: what a look back of -1 means; 0 is the model's training context.
@@ -34,11 +34,11 @@ class Sampler(Owner):
         self._lib = _ffi.library()
         raw, _keep_alive = native_sampler(params, 0)
         handle = _ffi.Handle()
-        self._lib.check(
-            self._lib.sampler_create(
-                model.handle, _ffi.byref(raw), n_ctx or model.n_ctx_train, _ffi.byref(handle)
+        n_ctx = n_ctx or model.n_ctx_train
+        with model.gate:
+            self._lib.check(
+                self._lib.sampler_create(model.handle, _ffi.byref(raw), n_ctx, _ffi.byref(handle))
             )
-        )
         self._handle = handle
 
     def choose(self, logits: npt.NDArray[np.float32]) -> int:
@@ -49,14 +49,16 @@ class Sampler(Owner):
         row = np.ascontiguousarray(logits, dtype=np.float32)
         token = _ffi.int32()
         pointer = _ffi.float32_pointer(row.ctypes.data)
-        self._lib.check(
-            self._lib.sampler_choose(self._open(), pointer, row.size, _ffi.byref(token))
-        )
+        with self.model.gate:
+            self._lib.check(
+                self._lib.sampler_choose(self._open(), pointer, row.size, _ffi.byref(token))
+            )
         return int(token.value)
 
     def accept(self, token: int) -> None:
         """Note that this token was taken. Raises ArgumentError for one outside the vocabulary."""
-        self._lib.check(self._lib.sampler_accept(self._open(), token))
+        with self.model.gate:
+            self._lib.check(self._lib.sampler_accept(self._open(), token))
 
     def close(self) -> None:
         handle, self._handle = self._handle, None

@@ -17,6 +17,7 @@ from .context_params import native_context_params
 from .context_plan import ContextPlan, plan_context
 from .device import layer_devices
 from .errors import LoadCancelled
+from .gate import Gate
 from .host_memory import HostMemory, HostPlan, host_memory, plan_host_memory
 from .host_words import host_wish
 from .layer_split import balanced_split
@@ -126,6 +127,7 @@ class Model(Vocabulary):
         self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
         self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
         self._lock = threading.Lock()
+        self.gate = Gate(f"the model {self.path} is closed")
         self._pieces = {}
         self._file = open_model_file(path, kv_overrides)
         rows = named_rows(tensor_overrides) + expert_rows(self._file, experts, n_cpu_moe, devices)
@@ -220,6 +222,7 @@ class Model(Vocabulary):
 
     def close(self) -> None:
         """Free the model and its contexts. Closing twice does nothing."""
+        self.gate.shut()
         for pool in list(self._pools):
             pool.close()
         for context in list(self._contexts):
@@ -239,15 +242,17 @@ class Model(Vocabulary):
         """
         file = open_adapter_file(path, self._file)
         id = _ffi.int32()
-        self._lib.check(
-            self._lib.model_add_adapter(self.handle, os.fsencode(file.path), _ffi.byref(id))
-        )
+        with self.gate:
+            self._lib.check(
+                self._lib.model_add_adapter(self.handle, os.fsencode(file.path), _ffi.byref(id))
+            )
         return Adapter(id.value, file)
 
     def context(self, **options: Any) -> Context:
         """A context over this model; the options are those of `Context`."""
-        context = Context(self, **options)
-        self._contexts.add(context)
+        with self.gate:
+            context = Context(self, **options)
+            self._contexts.add(context)
         return context
 
     def pool(self, **options: Any) -> Pool:

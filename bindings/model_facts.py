@@ -9,6 +9,7 @@ from pathlib import Path
 from . import _ffi
 from .errors import ClosedError
 from .fim import FimTokens
+from .gate import Gate
 from .owner import Owner
 
 
@@ -16,6 +17,8 @@ class ModelFacts(Owner):
     """A native model's sizes, special tokens and metadata."""
 
     path: Path
+    gate: Gate
+    """Around calls that `close` must wait for."""
     _lib: _ffi.Library
 
     @property

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .completion import Completion, Progress, generate
-from .errors import ArgumentError, ClosedError, PannierError, RequestError
+from .errors import ArgumentError, ClosedError, DecodeError, PannierError
 from .sampling import SamplingParams
 from .server.config import EngineConfig
 from .server.engine import make_loop
@@ -50,7 +50,7 @@ OPTIONS = frozenset(
 )
 """Fields of `EngineConfig` that a pool takes."""
 
-ERRORS = {400: RequestError, 410: ClosedError}
+ERRORS = {400: ArgumentError, 410: ClosedError, 500: DecodeError}
 
 Deliver = Callable[[Output], None]
 
@@ -90,6 +90,11 @@ class Call:
         """Compute no more of it. From any thread; twice does nothing."""
         self._pool.forget(self.id)
 
+    def cancel(self, why: str) -> None:
+        """The same, and whoever waits for its outputs gets a ClosedError that says why."""
+        if self._pool.forget(self.id):
+            self.deliver(Output(self.id, finish="error", error=why, status=410))
+
     def check(self, output: Output) -> Output:
         """Note how it ends. Raises what the output says went wrong."""
         if output.finish == "cancelled":
@@ -113,6 +118,11 @@ class Pool:
     def __init__(self, model: Model, config: EngineConfig) -> None:
         self.model = model
         self.config = replace(config, model=str(model.path), stream_interval_ms=0.0)
+        with model.gate:  # it is not closed before it knows the pool
+            self._begin()
+
+    def _begin(self) -> None:
+        model = self.model
         self.context = make_context(model, self.config)
         self._connection, theirs = Pipe()
         self._loop = make_loop(theirs, self.config, model, self.context)
@@ -181,7 +191,7 @@ class Pool:
             stop: strings that end an answer, and are not part of its text.
             progress: called with the number of answers that are there.
 
-        Raises RequestError for a prompt that can never be answered, which ends the call.
+        Raises ArgumentError for a prompt that can never be answered, which ends the call.
         """
         tokens = (
             self.model.tokenize(prompt, parse_special=True) if isinstance(prompt, str) else prompt
@@ -211,12 +221,13 @@ class Pool:
         self._send(submit)
         return call
 
-    def forget(self, id: int) -> None:
-        """Deliver nothing more of a call, and stop it if it runs."""
+    def forget(self, id: int) -> bool:
+        """Deliver nothing more of a call, and stop it if it runs. Whether it did."""
         with self._lock:
             runs = self._calls.pop(id, None) is not None and not self._failure
         if runs:
             self._send(Cancel(id))
+        return runs
 
     def _send(self, message: ToEngine) -> None:
         """To a thread that has ended, nothing: it has ended every call."""

@@ -33,8 +33,8 @@ class Vocabulary(ModelFacts):
         while True:
             tokens = _ffi.int32s_of(capacity)
             count = _ffi.int32()
-            self._lib.check(
-                self._lib.tokenize(
+            with self.gate:
+                status = self._lib.tokenize(
                     self.handle,
                     data,
                     len(data),
@@ -44,7 +44,7 @@ class Vocabulary(ModelFacts):
                     capacity,
                     _ffi.byref(count),
                 )
-            )
+                self._lib.check(status)
             if count.value <= capacity:
                 return list(tokens[: count.value])
             capacity = count.value
@@ -70,14 +70,16 @@ class Vocabulary(ModelFacts):
         while True:
             buffer = _ffi.buffer(capacity)
             count = _ffi.int32()
-            self._lib.check(function(self.handle, *args, buffer, capacity, _ffi.byref(count)))
+            with self.gate:
+                self._lib.check(function(self.handle, *args, buffer, capacity, _ffi.byref(count)))
             if count.value <= capacity:
                 return buffer.raw[: count.value]
             capacity = count.value
 
     def is_eog(self, token: int) -> bool:
         """Whether a token ends generation."""
-        return bool(self._lib.token_is_eog(self.handle, token))
+        with self.gate:
+            return bool(self._lib.token_is_eog(self.handle, token))
 
     @cached_property
     def eog_tokens(self) -> frozenset[int]:
@@ -130,8 +132,9 @@ class Vocabulary(ModelFacts):
         """
         out, parser = _ffi.Text(), _ffi.Handle()
         data = json.dumps(request).encode()
-        status = self._lib.chat_apply(self.handle, data, _ffi.byref(out), _ffi.byref(parser))
-        self._lib.check(status)
+        with self.gate:
+            status = self._lib.chat_apply(self.handle, data, _ffi.byref(out), _ffi.byref(parser))
+            self._lib.check(status)
         text = self._lib.take(out)
         return ChatPrompt.from_json(json.loads(text)), ChatParser(parser)
 

@@ -152,7 +152,7 @@ def open_store(config: EngineConfig, context: Context) -> StateStore:
         return StateStore(directory, identity)
     except OSError as error:
         raise ServerError(
-            f"--prefix-cache-dir {config.prefix_cache_dir} cannot be used: {error.strerror}"
+            f"{config.prefix_cache_dir} cannot be used as prefix_cache_dir: {error.strerror}"
         ) from error
 
 

@@ -190,9 +190,10 @@ def make_embedding_context(model: Model, config: EngineConfig) -> Context:
 def embedding_options(model: Model, config: EngineConfig) -> dict[str, Any]:
     """`Context`'s, for a server that embeds: a batch is one ubatch."""
     is_costly = model.is_recurrent or model.is_hybrid  # a sequence is a state
+    n_at_once = config.n_parallel if is_costly else max(config.n_parallel, N_EMBEDDED)
     return {
         "n_ctx": config.n_ctx,
-        "n_parallel": config.n_parallel if is_costly else max(config.n_parallel, N_EMBEDDED),
+        "n_parallel": min(n_at_once, config.n_ubatch),  # each has a token in the batch
         "n_batch": config.n_ubatch,
         "n_ubatch": config.n_ubatch,
         "n_threads": config.n_threads,

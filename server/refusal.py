@@ -15,7 +15,7 @@ def why_never(request: Submit, limits: Limits) -> str:
     if n_prompt + 1 > n_most:
         return (
             f"the prompt has {n_prompt} tokens and the context of a request holds "
-            f"{n_most}: shorten it or start the server with a larger -c"
+            f"{n_most}: shorten it, or give a larger context (n_ctx; -c of a server)"
         )
     if request.overflow == "error" and n_prompt + request.max_tokens > n_most:
         return (

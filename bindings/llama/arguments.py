@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Arguments:
     `device` are pannier's own."""
 
     model_path: str
+    _: KW_ONLY
     n_gpu_layers: int = 0
     split_mode: int = 1
     main_gpu: int = 0
@@ -112,8 +113,10 @@ class Arguments:
                 f"device is {self.device!r}: give devices=({self.device!r},), with a name that "
                 "`pannier doctor` lists"
             )
-        if self.n_parallel < 1:
-            raise ArgumentError(f"n_parallel is {self.n_parallel}; it must be at least 1")
+        least = {"n_parallel": 1, "n_batch": 1, "n_ubatch": 0, "n_ctx": 0, "n_cells": 0}
+        for name, n in least.items():
+            if getattr(self, name) < n:
+                raise ArgumentError(f"{name} is {getattr(self, name)}; it must be at least {n}")
 
     @property
     def model_options(self) -> dict[str, Any]:
@@ -151,7 +154,7 @@ class Arguments:
             n_ctx=max(n_ctx, self.n_cells),
             n_parallel=self.n_parallel,
             n_batch=n_batch,
-            n_ubatch=min(n_batch, self.n_ubatch),
+            n_ubatch=min(n_batch, self.n_ubatch or n_batch),
             n_threads=self.n_threads or max(n_cpus // 2, 1),
             n_threads_batch=self.n_threads_batch or n_cpus,
             cache_type_k=_named(CACHE_TYPES, "type_k", self.type_k, cache_type),
@@ -192,18 +195,6 @@ class Arguments:
             "spec_size_n": draft.max_ngram_size,
             "spec_size_m": draft.num_pred_tokens,
         }
-
-
-def read_arguments(given: Mapping[str, Any]) -> Arguments:
-    """Raises TypeError for an argument that there is not, and ArgumentError for a bad value."""
-    for name in given:
-        if name not in Arguments.__dataclass_fields__:
-            raise TypeError(
-                f"Llama has no argument {name!r}. It has those of llama-cpp-python 0.3.36, and "
-                "n_parallel, n_cells, experts, n_cpu_moe, moe_cache_mib and devices; "
-                "pannier.Model has more"
-            )
-    return Arguments(**given)
 
 
 def _named(names: Mapping[int, str], argument: str, number: int | None, default: str) -> str:

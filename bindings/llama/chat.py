@@ -8,20 +8,53 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError
+from .callables import LogitsProcessorList
 from .formats import write_chat
 from .grammar import LlamaGrammar
 
 if TYPE_CHECKING:
+    from ..model import Model
     from .llama import Llama
 
 Row = dict[str, Any]
 ChatHandler = Callable[..., Any]
 
-CHAT_DEFAULTS = {"temperature": 0.2, "max_tokens": None}
-"""Where a chat differs from a completion when nobody says anything."""
-
 JSON_SCHEMA: Row = {"type": "object"}
 """Any JSON object."""
+
+
+@dataclass(frozen=True)
+class ChatArguments:
+    """Those of `create_chat_completion`, as llama-cpp-python 0.3.36 names and orders them."""
+
+    messages: Sequence[Row]
+    functions: Sequence[Row] | None = None
+    function_call: str | Row | None = None
+    tools: Sequence[Row] | None = None
+    tool_choice: str | Row | None = None
+    temperature: float = 0.2
+    top_p: float = 0.95
+    top_k: int = 40
+    min_p: float = 0.05
+    typical_p: float = 1.0
+    stream: bool = False
+    stop: str | Sequence[str] | None = ()
+    seed: int | None = None
+    response_format: Row | None = None
+    max_tokens: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repeat_penalty: float = 1.0
+    tfs_z: float = 1.0
+    mirostat_mode: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    model: str | None = None
+    logits_processor: LogitsProcessorList | None = None
+    grammar: LlamaGrammar | None = None
+    logit_bias: Mapping[int, float] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,14 +94,17 @@ def answer(llama: Llama, messages: Sequence[Row], **arguments: Any) -> Any:
         grammar = LlamaGrammar.from_json_schema(json.dumps(tool.get("parameters") or JSON_SCHEMA))
     stop = arguments.pop("stop", None) or []
     stops = [stop] if isinstance(stop, str) else list(stop)
-    wants = bool(arguments.pop("logprobs", False))
     n_top = arguments.pop("top_logprobs", None)
+    if not arguments.pop("logprobs", None):
+        n_top = None
+    elif n_top is None and llama.has_logprobs:
+        n_top = 0
     found = llama.create_completion(
         llama.tokenize(text.prompt.encode(), add_bos=not text.has_bos, special=True),
-        **{**CHAT_DEFAULTS, **arguments},
+        **arguments,
         stop=[*stops, *text.stops],
         grammar=grammar,
-        logprobs=(n_top or 0) if wants else None,
+        logprobs=n_top,
     )
     is_stream = bool(arguments.get("stream"))
     if tool is not None:
@@ -87,7 +123,14 @@ def render(llama: Llama, messages: Sequence[Row], tools: Sequence[Row] | None) -
     bos = model.piece(model.bos, special=True).decode() if model.bos >= 0 else ""
     eos = model.piece(model.eos, special=True).decode() if model.eos >= 0 else ""
     has_bos = bool(bos) and prompt.startswith(bos)
-    return ChatText(prompt, (eos,) if eos else (), has_bos or not model.add_bos)
+    return ChatText(prompt, (eos,) if eos else (), has_bos or not writes_bos(model, bos))
+
+
+def writes_bos(model: Model, bos: str) -> bool:
+    """Whether the file's template writes the beginning of the sequence, which llama.cpp takes away
+    where its tokenizer would add it."""
+    template = model.chat_template or ""
+    return model.add_bos and ("bos_token" in template or (bool(bos) and bos in template))
 
 
 def chosen_tool(tools: Sequence[Row] | None, choice: Any) -> Row | None:

@@ -45,6 +45,8 @@ class Completion:
     detokenize: Detokenize
     save: Callable[[Sequence[int]], None] | None = None
     """Called with the tokens at the end."""
+    joins: bool = True
+    """The text of tokens is the texts of each, one after the other."""
     id: str = field(default_factory=lambda: f"cmpl-{uuid.uuid4()}")
     created: int = field(default_factory=lambda: int(time.time()))
     tokens: list[Token] = field(default_factory=list)
@@ -69,10 +71,11 @@ class Completion:
         """
         halves = HalfCharacters()
         new: list[Token] = list(self.tokens)
+        text = b""
         for token in tokens:
             self.tokens.append(token)
             new.append(token)
-            text = self.detokenize(self.ids)
+            text = self._text_after(token, text)
             if halves.push(text):
                 continue
             cut = first_stop(text, self.request.stops)
@@ -86,6 +89,12 @@ class Completion:
                 return
         self.text = self.detokenize(self.ids)
         self.finish_reason = "length" if len(self.tokens) >= self.request.max_tokens else "stop"
+
+    def _text_after(self, token: Token, before: bytes) -> bytes:
+        """All text, with a token that is new."""
+        if self.joins and self.tokens[0].id != self.request.bos:
+            return before + self.detokenize([token.id])
+        return self.detokenize(self.ids)
 
     # ------------------------------------------------------------ dictionaries
 

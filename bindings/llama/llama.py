@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import random
 import threading
 import warnings
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -19,27 +20,28 @@ import numpy.typing as npt
 from ..adapter import Adapter
 from ..context import Context
 from ..cpu_threads import set_numa
-from ..errors import ArgumentError, ClosedError, RequestError
+from ..errors import ArgumentError, ClosedError, ContextError, RequestError
 from ..free_sampler import Sampler
 from ..model import Model
 from ..pool import Pool
 from ..server.loading import embedding_options
 from ..server.messages import Adapters
-from .arguments import Arguments, read_arguments
+from .arguments import Arguments
 from .cache import BaseLlamaCache, n_common
 from .callables import Logits, LogitsProcessorList, StoppingCriteriaList
-from .chat import ChatHandler, handler_of
+from .chat import ChatArguments, ChatHandler, handler_of
 from .completion import Completion, Request
+from .coroutines import Work
 from .grammar import LlamaGrammar
 from .hub import download
 from .position import LlamaState, Position
-from .sampling import sampling_params
+from .sampling import Chain
+from .signature import parameters, show, takes
 from .tokens import Wanted, all_logits, choose, last_logits, log_softmax, sampled, stepped
 
 Row = dict[str, Any]
 AHEAD = 32
 """Tokens beyond `max_tokens` that characters without their end may take."""
-_END = object()
 
 
 class Llama:
@@ -57,22 +59,25 @@ class Llama:
         experts, n_cpu_moe, devices: as `pannier.Model`.
         moe_cache_mib: MiB on the devices for experts that are kept in CPU memory.
 
-    Raises ArgumentError (a ValueError), ModelError and ContextError.
+    Raises ArgumentError and ModelError, which are ValueErrors.
     """
 
-    def __init__(self, model_path: str, **arguments: Any) -> None:
-        self._arguments = read_arguments({"model_path": model_path, **arguments})
-        args = self._arguments
+    @takes(Arguments)
+    def __init__(self, args: Arguments) -> None:
+        self._arguments = args
         if args.numa:
             set_numa(
                 {1: "distribute", 2: "isolate", 3: "numactl"}.get(int(args.numa), "distribute")
             )
         self._lock = threading.RLock()
+        """Over the seed and what is made when it is first needed; nobody computes under it."""
+        self._position_lock = threading.RLock()
+        """`eval`, `sample` and their like take turns."""
         self._closed = False
         self._pool: Pool | None = None
         self._embedder: Context | None = None
         self._executor: ThreadPoolExecutor | None = None
-        self.model_path = model_path
+        self.model_path = args.model_path
         self.verbose = args.verbose
         self.chat_format = args.chat_format
         """A name of `formats.py`; None: the file's template, or "llama-2" where it has none."""
@@ -106,6 +111,9 @@ class Llama:
                 self._embedder = self._model.context(**embedding_options(self._model, self._config))
             else:
                 self._pool = Pool(self._model, self._config)
+        except ContextError as error:
+            self._model.close()
+            raise ArgumentError(str(error)) from error  # as of what llama-cpp-python cannot make
         except BaseException:
             self._model.close()
             raise
@@ -146,7 +154,14 @@ class Llama:
     def pooling_type(self) -> int:
         """llama.cpp's number: 0 none, 1 mean, 2 cls, 3 last, 4 rank."""
         names = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
-        return names.get(self._embedder.pooling, -1) if self._embedder is not None else -1
+        if self._embedder is None:
+            return max(self._arguments.pooling_type, 0)
+        return names[self._embedder.pooling]
+
+    @property
+    def has_logprobs(self) -> bool:
+        """Whether calls may ask for log-probabilities."""
+        return self._arguments.logits_all
 
     def tokenizer(self) -> Llama:
         """Something with `tokenize`, `detokenize`, `encode` and `decode`."""
@@ -215,30 +230,27 @@ class Llama:
         `logits_all=True`, as there. `suffix` is what follows the text that is to be filled in,
         for models that were trained for that.
 
-        Raises ArgumentError and RequestError for what can never be computed, ClosedError when the
-        model is closed meanwhile, and whatever a processor or criterion raises.
+        Raises ArgumentError for what can never be computed, DecodeError (a RuntimeError) for a
+        step that failed, ClosedError when the model is closed meanwhile, and whatever a processor
+        or criterion raises.
         """
-        _check_tfs_z(tfs_z)
+        chain = Chain(
+            *(top_k, top_p, min_p, typical_p, temperature, repeat_penalty, frequency_penalty),
+            *(presence_penalty, tfs_z, mirostat_mode, mirostat_tau, mirostat_eta),
+        )
         tokens = self._prompt_tokens(prompt, suffix)
         n_left = self._n_left(tokens)
         max_tokens = n_left if max_tokens is None or max_tokens <= 0 else min(max_tokens, n_left)
-        if logprobs is not None and not self._arguments.logits_all:
+        if logprobs is not None and not self.has_logprobs:
             raise ArgumentError(
                 "logprobs is not supported for models created with logits_all=False"
             )
-        names = {
-            **{"top_k": top_k, "top_p": top_p, "min_p": min_p, "typical_p": typical_p},
-            **{"temp": temperature, "repeat_penalty": repeat_penalty},
-            **{"frequency_penalty": frequency_penalty, "presence_penalty": presence_penalty},
-            **{"mirostat_mode": mirostat_mode, "mirostat_tau": mirostat_tau},
-            "mirostat_eta": mirostat_eta,
-        }
         last_n = self._arguments.last_n_tokens_size
         wanted = Wanted(
-            sampling=sampling_params(names, self._next_seed(seed), last_n, grammar, logit_bias),
+            sampling=chain.params(self._next_seed(seed), last_n, grammar, logit_bias),
             max_tokens=min(max_tokens + AHEAD, n_left),
             n_top=0 if logprobs is None else max(1, logprobs),
-            processor=logits_processor,
+            processor=chain.processor(logits_processor, len(tokens), last_n),
             criterion=stopping_criteria,
             adapters=self._adapters,
         )
@@ -254,7 +266,9 @@ class Llama:
             stops_after=wanted.stops_after,
             prompt_logits=lambda: all_logits(self._computing(), tokens, self._adapters),
         )
-        completion = Completion(request, self.detokenize, self._saver(tokens))
+        completion = Completion(
+            request, self.detokenize, self._saver(tokens), joins=self.tokenizer_ is None
+        )
         source = sampled(self._computing(), tokens, wanted)
         return completion.chunks(source) if stream else completion.whole(source)
 
@@ -323,7 +337,8 @@ class Llama:
 
     # ------------------------------------------------------------ chats
 
-    def create_chat_completion(self, messages: Sequence[Row], **arguments: Any) -> Any:
+    @takes(ChatArguments)
+    def create_chat_completion(self, arguments: ChatArguments) -> Any:
         """The answer to a conversation: a dictionary, or with `stream=True` an iterator of them.
 
         Arguments are `create_completion`'s, with a temperature of 0.2 and no limit of tokens if
@@ -331,7 +346,7 @@ class Llama:
         logprobs (True) and top_logprobs. `chat_handler`, `chat_format` or the file's template
         writes the prompt.
         """
-        return handler_of(self)(llama=self, messages=messages, **arguments)
+        return handler_of(self)(llama=self, **vars(arguments))
 
     def create_chat_completion_openai_v1(self, *args: Any, **kwargs: Any) -> Any:
         """The same as objects of the package openai. Raises ImportError without it."""
@@ -345,32 +360,21 @@ class Llama:
     # ------------------------------------------------------------ coroutines
 
     async def acreate_completion(self, *args: Any, **kwargs: Any) -> Any:
-        """`create_completion` for a coroutine; with `stream` an asynchronous iterator."""
-        return await self._in_thread(self.create_completion, args, kwargs)
+        """`create_completion` for a coroutine; with `stream` an asynchronous iterator. Cancelling
+        it frees the slot."""
+        return await self._work(partial(self.create_completion, *args, **kwargs))
 
     async def acreate_chat_completion(self, *args: Any, **kwargs: Any) -> Any:
-        """`create_chat_completion` for a coroutine; with `stream` an asynchronous iterator."""
-        return await self._in_thread(self.create_chat_completion, args, kwargs)
+        """`create_chat_completion` for a coroutine; with `stream` an asynchronous iterator.
+        Cancelling it frees the slot."""
+        return await self._work(partial(self.create_chat_completion, *args, **kwargs))
 
     async def acreate_embedding(self, *args: Any, **kwargs: Any) -> Any:
         """`create_embedding` for a coroutine."""
-        return await self._in_thread(self.create_embedding, args, kwargs)
+        return await self._work(partial(self.create_embedding, *args, **kwargs))
 
-    async def _in_thread(self, work: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads(), lambda: work(*args, **kwargs))
-        return self._astream(found) if isinstance(found, Iterator) else found
-
-    async def _astream(self, rows: Iterator[Row]) -> AsyncIterator[Row]:
-        loop = asyncio.get_running_loop()
-        try:
-            while (
-                row := await loop.run_in_executor(self._threads(), next, rows, _END)
-            ) is not _END:
-                yield row  # type: ignore[misc]
-        finally:
-            if isinstance(rows, Generator):
-                await loop.run_in_executor(self._threads(), rows.close)
+    async def _work(self, function: Callable[[], Any]) -> Any:
+        return await Work(self._threads()).run(function)
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
@@ -441,7 +445,7 @@ class Llama:
 
     @n_tokens.setter
     def n_tokens(self, n: int) -> None:
-        with self._lock:
+        with self._position_lock:
             self._position.cut(n)
 
     @property
@@ -454,14 +458,27 @@ class Llama:
         """Their logits, [n_ctx, n_vocab] with logits_all=True, zeros otherwise."""
         return self._position.scores
 
+    @property
+    def eval_tokens(self) -> deque[int]:
+        """Their ids."""
+        return deque(self._position.tokens, maxlen=self.n_ctx())
+
+    @property
+    def eval_logits(self) -> deque[list[float]]:
+        """Their logits, [n_tokens][n_vocab] with logits_all=True; otherwise zeros for the last."""
+        n_kept = self.n_ctx() if self._arguments.logits_all else 1
+        return deque(self.scores[: self.n_tokens].tolist(), maxlen=n_kept)
+
     def reset(self) -> None:
         """Begin anew: `eval` starts a sequence."""
-        with self._lock:
+        with self._position_lock:
             self._position.cut(0)
 
     def eval(self, tokens: Sequence[int]) -> None:
         """Compute tokens behind those that are there. One thread at a time."""
-        with self._lock:
+        if not len(tokens):
+            return
+        with self._position_lock:
             before = self._position.tokens
             every = self._arguments.logits_all
             rows = all_logits(
@@ -492,10 +509,12 @@ class Llama:
         idx: int | None = None,
     ) -> int:
         """A token behind the last one, or behind the one of index `idx`; it is not evaluated."""
-        _check_tfs_z(tfs_z)
-        names = {name: value for name, value in locals().items() if name not in _NOT_NUMBERS}
-        params = sampling_params(names, self._seed, self._arguments.last_n_tokens_size, grammar)
-        with self._lock, Sampler(self._model, params, self.n_ctx()) as sampler:
+        chain = Chain(
+            *(top_k, top_p, min_p, typical_p, temp, repeat_penalty, frequency_penalty),
+            *(presence_penalty, tfs_z, mirostat_mode, mirostat_tau, mirostat_eta),
+        )
+        params = chain.params(self._seed, self._arguments.last_n_tokens_size, grammar)
+        with self._position_lock, Sampler(self._model, params, self.n_ctx()) as sampler:
             tokens = self._position.tokens
             if not tokens:
                 raise ArgumentError("nothing to sample after: call eval with tokens first")
@@ -530,17 +549,18 @@ class Llama:
         others. What is sent in is put behind the last one. With reset=False they follow what was
         evaluated before.
         """
-        _check_tfs_z(tfs_z)
-        names = {name: value for name, value in locals().items() if name not in _NOT_NUMBERS}
+        chain = Chain(
+            *(top_k, top_p, min_p, typical_p, temp, repeat_penalty, frequency_penalty),
+            *(presence_penalty, tfs_z, mirostat_mode, mirostat_tau, mirostat_eta),
+        )
         prompt = [*([] if reset else self._position.tokens), *tokens]
         if not prompt:
             raise ArgumentError("nothing to generate after: give tokens")
+        last_n = self._arguments.last_n_tokens_size
         wanted = Wanted(
-            sampling=sampling_params(
-                names, self._seed, self._arguments.last_n_tokens_size, grammar
-            ),
+            sampling=chain.params(self._seed, last_n, grammar),
             max_tokens=self._n_left(prompt),
-            processor=logits_processor,
+            processor=chain.processor(logits_processor, len(prompt), last_n),
             criterion=stopping_criteria,
             adapters=self._adapters,
         )
@@ -555,21 +575,27 @@ class Llama:
             source.close()
 
     def _note(self, tokens: Sequence[int], logits: Logits) -> None:
-        """These tokens were evaluated, for `sample` and `save_state`."""
-        with self._lock:
-            self._position.tokens = list(tokens)
-            self._position.last = logits
+        """These tokens were evaluated, for `sample`, `scores` and `save_state`."""
+        every = self._arguments.logits_all
+        with self._position_lock:
+            known = n_common(self._position.tokens, tokens)
+            n_new = len(tokens) - known
+            rows = [logits]
+            if every and n_new > 1:
+                rows = all_logits(self._computing(), tokens, self._adapters, n_last=n_new)
+            self._position.cut(known)
+            self._position.note(tokens[known:], rows, all=every and n_new > 0)
 
     def save_state(self) -> LlamaState:
         """Tokens that were evaluated, their logits, and the seed."""
-        with self._lock:
+        with self._position_lock:
             return self._position.save(self._seed)
 
     def load_state(self, state: LlamaState) -> None:
         """Go on from a saved state. What the engine does not hold any more is computed again."""
-        with self._lock:
+        with self._position_lock:
             self._position.load(state)
-            self._seed = state.seed
+        self.set_seed(state.seed)
 
     @staticmethod
     def logits_to_logprobs(logits: Any, axis: int = -1) -> npt.NDArray[np.single]:
@@ -602,7 +628,7 @@ class Llama:
                 self.load_state(state)
 
         def save(tokens: Sequence[int]) -> None:
-            with self._lock:
+            with self._position_lock:
                 self._position.cut(0)
                 self._position.tokens = [*prompt, *tokens]
                 cache[self._position.tokens] = self._position.save(self._seed)
@@ -668,17 +694,18 @@ class Llama:
             return self._pool
 
 
-_NOT_NUMBERS = ("self", "tokens", "reset", "grammar", "idx")
-
-
-def _check_tfs_z(tfs_z: float) -> None:
-    if tfs_z != 1.0:
-        raise ArgumentError(
-            f"tfs_z is {tfs_z}: llama.cpp has no tail-free sampling any more; use min_p or "
-            "typical_p"
-        )
-
-
 def _stops(stop: str | Sequence[str] | None) -> tuple[bytes, ...]:
     words = [stop] if isinstance(stop, str) else stop or ()
     return tuple(word.encode() for word in words if word)
+
+
+def _show_signatures() -> None:
+    """What a call is passed on to says what it takes."""
+    pretrained = Llama.from_pretrained.__func__  # type: ignore[attr-defined]
+    show(pretrained, [*parameters(pretrained)[:-1], *parameters(Arguments)[1:]])
+    show(Llama.acreate_completion, parameters(Llama.create_completion))
+    show(Llama.acreate_chat_completion, parameters(Llama.create_chat_completion))
+    show(Llama.acreate_embedding, parameters(Llama.create_embedding))
+
+
+_show_signatures()

@@ -71,22 +71,26 @@ class Stream:
     each: bool
     """A piece for each token, half characters or not: they come with their log-probabilities."""
     held: list[Token] = field(default_factory=list)
+    is_stuck: bool = False
+    """Behind bytes that begin no character: the rest comes at the end, as in llama-cpp-python."""
 
     def push(self, tokens: Sequence[Token]) -> list[Piece]:
         """What these tokens set free."""
         self.held += tokens
+        if self.is_stuck:
+            return []
         text = self._bytes(self.held)
         return self._release(len(text) - n_held(text, self.stops))
 
     def finish(self) -> list[Piece]:
-        """The rest, up to a stop string; the last token's text may be cut."""
+        """The rest, up to a stop string; the last token's text may be cut, down to nothing."""
         text = self._bytes(self.held)
         ends = [text.index(stop) for stop in self.stops if stop in text]
         left = min(ends, default=len(text))
         pieces = self._release(left)
         left -= sum(len(self._bytes(piece.tokens)) for piece in pieces)
         for token in self.held:
-            if left <= 0:
+            if left <= 0 and pieces:
                 break
             part = self._bytes([token])[:left]
             left -= len(part)
@@ -113,7 +117,10 @@ class Stream:
         for size in range(1, len(self.held) + 1):
             try:
                 self._bytes(self.held[:size]).decode()
-            except UnicodeDecodeError:
+            except UnicodeDecodeError as error:
+                self.is_stuck = error.reason != "unexpected end of data"
+                if self.is_stuck:
+                    return 0
                 continue
             return size
         return 0

@@ -19,6 +19,7 @@ from ..pool import Pool
 from ..sampling import SamplingParams
 from ..server.messages import Adapters
 from .callables import Logits, LogitsProcessor, StoppingCriteria, Tokens
+from .coroutines import note as note_call
 
 GREEDY = SamplingParams.greedy()
 Note = Callable[[Sequence[int], Logits], object]
@@ -79,7 +80,7 @@ def streamed(pool: Pool, prompt: Sequence[int], wanted: Wanted) -> Iterator[Toke
         adapters=wanted.adapters,
         prompt_counts=False,
     )
-    for output in call:
+    for output in note_call(call):
         if output.logprobs:
             for row in output.logprobs:
                 yield Token(row.token, row.logprob, row.top)
@@ -144,7 +145,8 @@ def all_logits(
         raise ArgumentError(f"logits of {n} tokens; there are {len(tokens)}")
     kind = "last" if n == 1 else "all"
     rows: list[Logits] = []
-    for output in pool.submit(tokens, GREEDY, max_tokens=0, logits=kind, adapters=adapters):
+    call = pool.submit(tokens, GREEDY, max_tokens=0, logits=kind, adapters=adapters)
+    for output in note_call(call):
         rows += output.logits
     if len(rows) >= n:
         return rows[-n:]
@@ -152,7 +154,7 @@ def all_logits(
     call = pool.submit(
         tokens, GREEDY, max_tokens=0, logits=kind, adapters=adapters, cache_prompt=False
     )
-    for output in call:
+    for output in note_call(call):
         rows += output.logits
     return rows[-n:]
 

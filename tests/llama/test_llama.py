@@ -142,7 +142,7 @@ def test_closing_ends_calls_of_other_threads(pannier: Any) -> None:
 
 
 def test_arguments(pannier: Any) -> None:
-    with pytest.raises(TypeError, match="no argument 'n_gpu'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'n_gpu'"):
         pannier.Llama(LLAMA, n_gpu=1)
     wrong = {
         "lora_base": ("x", "lora_base is not taken"),
