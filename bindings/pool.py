@@ -161,7 +161,7 @@ class Pool:
         inbox: asyncio.Queue[Output] = asyncio.Queue()
 
         def deliver(output: Output) -> None:
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop was closed
                 loop.call_soon_threadsafe(inbox.put_nowait, output)
 
         return self._submit(prompt, sampling, deliver, inbox.get, options)

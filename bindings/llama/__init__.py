@@ -1,8 +1,9 @@
 """llama-cpp-python's `Llama` on pannier: the same calls, for any number of threads at once.
 
-`llama.py` is the class; `arguments.py` what its constructor's arguments are here; `completion.py`
-and `pieces.py` texts from tokens; `tokens.py` where tokens come from; `position.py` the sequence of
-`eval`, `sample` and `save_state`; `stand_in.py` all of it under the name `llama_cpp`.
+`llama.py` is the class, over `core.py`, the model and its pool, and `stepping.py`, which goes token
+by token; `arguments.py` what its constructor's arguments are here; `completion.py` and `pieces.py`
+texts from tokens; `tokens.py` where tokens come from; `position.py` the sequence of `eval`,
+`sample` and `save_state`; `stand_in.py` all of it under the name `llama_cpp`.
 """
 
 from .cache import BaseLlamaCache, LlamaCache, LlamaDiskCache, LlamaRAMCache

@@ -2,49 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-import threading
 import warnings
-from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ..adapter import Adapter
-from ..context import Context
-from ..cpu_threads import set_numa
-from ..errors import ArgumentError, ClosedError, ContextError, RequestError
-from ..free_sampler import Sampler
-from ..model import Model
-from ..pool import Pool
-from ..server.loading import embedding_options
-from ..server.messages import Adapters
+from ..errors import ArgumentError
 from .arguments import Arguments
-from .cache import BaseLlamaCache, n_common
-from .callables import Logits, LogitsProcessorList, StoppingCriteriaList
-from .chat import ChatArguments, ChatHandler, handler_of
+from .callables import LogitsProcessorList, StoppingCriteriaList
+from .chat import ChatArguments, handler_of
 from .completion import Completion, Request
 from .coroutines import Work
 from .grammar import LlamaGrammar
 from .hub import download
-from .position import LlamaState, Position
 from .sampling import Chain
 from .signature import parameters, show, takes
-from .tokens import Wanted, all_logits, choose, last_logits, log_softmax, sampled, stepped
+from .stepping import Stepping
+from .tokens import Wanted, all_logits, sampled
 
 Row = dict[str, Any]
 AHEAD = 32
 """Tokens beyond `max_tokens` that characters without their end may take."""
 
 
-class Llama:
+class Llama(Stepping):
     """A GGUF model under llama-cpp-python's API, for any number of threads and coroutines.
 
     The arguments are those of llama-cpp-python 0.3.36 with its defaults; one that is not known
@@ -61,138 +46,6 @@ class Llama:
 
     Raises ArgumentError and ModelError, which are ValueErrors.
     """
-
-    @takes(Arguments)
-    def __init__(self, args: Arguments) -> None:
-        self._arguments = args
-        if args.numa:
-            set_numa(
-                {1: "distribute", 2: "isolate", 3: "numactl"}.get(int(args.numa), "distribute")
-            )
-        self._lock = threading.RLock()
-        """Over the seed and what is made when it is first needed; nobody computes under it."""
-        self._position_lock = threading.RLock()
-        """`eval`, `sample` and their like take turns."""
-        self._closed = False
-        self._pool: Pool | None = None
-        self._embedder: Context | None = None
-        self._executor: ThreadPoolExecutor | None = None
-        self.model_path = args.model_path
-        self.verbose = args.verbose
-        self.chat_format = args.chat_format
-        """A name of `formats.py`; None: the file's template, or "llama-2" where it has none."""
-        self.chat_handler: ChatHandler | None = args.chat_handler
-        self.tokenizer_ = args.tokenizer
-        self.cache: BaseLlamaCache | None = None
-        self._seed = args.seed or 0xFFFFFFFF
-        self._model = Model(**args.model_options)
-        self.metadata = self._model.metadata
-        if self.chat_format is None and self._model.chat_template is None:
-            self.chat_format = "llama-2"
-        self._config = args.config(self._model.n_ctx_train)
-        self.n_batch = self._config.n_batch
-        self._is_recurrent = self._model.is_recurrent
-        self._is_hybrid = self._model.is_hybrid
-        self._adapters = self._add_adapter(args)
-        if not args.vocab_only:
-            self._start(args)
-        n_rows = self.n_ctx() if args.logits_all else self.n_batch
-        self._position = Position(self.n_ctx(), self.n_vocab(), n_rows)
-
-    def _add_adapter(self, args: Arguments) -> Adapters:
-        if args.lora_path is None:
-            return ()
-        adapter: Adapter = self._model.add_adapter(args.lora_path)
-        return ((adapter.id, float(args.lora_scale)),)
-
-    def _start(self, args: Arguments) -> None:
-        try:
-            if args.embedding:
-                self._embedder = self._model.context(**embedding_options(self._model, self._config))
-            else:
-                self._pool = Pool(self._model, self._config)
-        except ContextError as error:
-            self._model.close()
-            raise ArgumentError(str(error)) from error  # as of what llama-cpp-python cannot make
-        except BaseException:
-            self._model.close()
-            raise
-
-    # ------------------------------------------------------------ facts
-
-    def n_ctx(self) -> int:
-        """Tokens of one call, as llama.cpp rounded them up."""
-        return self._pool.context.n_ctx_seq if self._pool is not None else self._config.n_ctx
-
-    @property
-    def context_params(self) -> SimpleNamespace:
-        """The numbers of the context that callers read, LlamaIndex among them."""
-        config = self._config
-        return SimpleNamespace(
-            n_ctx=self.n_ctx(),
-            n_batch=config.n_batch,
-            n_ubatch=config.n_ubatch,
-            n_threads=config.n_threads,
-            n_threads_batch=config.n_threads_batch,
-        )
-
-    def n_embd(self) -> int:
-        return self._model.n_embd
-
-    def n_vocab(self) -> int:
-        return self._model.n_vocab
-
-    def token_eos(self) -> int:
-        return self._model.eos
-
-    def token_bos(self) -> int:
-        return self._model.bos
-
-    def token_nl(self) -> int:
-        return self._model.tokenize(b"\n", add_special=False)[-1]
-
-    def pooling_type(self) -> int:
-        """llama.cpp's number: 0 none, 1 mean, 2 cls, 3 last, 4 rank."""
-        names = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
-        if self._embedder is None:
-            return max(self._arguments.pooling_type, 0)
-        return names[self._embedder.pooling]
-
-    @property
-    def has_logprobs(self) -> bool:
-        """Whether calls may ask for log-probabilities."""
-        return self._arguments.logits_all
-
-    def tokenizer(self) -> Llama:
-        """Something with `tokenize`, `detokenize`, `encode` and `decode`."""
-        return self
-
-    # ------------------------------------------------------------ words
-
-    def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
-        """Bytes of UTF-8 to tokens."""
-        if self.tokenizer_ is not None:
-            return list(self.tokenizer_.tokenize(text, add_bos, special))
-        return self._model.tokenize(text, add_special=add_bos, parse_special=special)
-
-    def detokenize(
-        self,
-        tokens: Sequence[int],
-        prev_tokens: Sequence[int] | None = None,
-        special: bool = False,
-    ) -> bytes:
-        """Tokens to bytes; the blank that follows a leading beginning of sequence is left out."""
-        if self.tokenizer_ is not None:
-            found = self.tokenizer_.detokenize(tokens, prev_tokens=prev_tokens, special=special)
-            return bytes(found)
-        text = b"".join([self._model.piece(token, special=special) for token in tokens])
-        return text[1:] if tokens and tokens[0] == self.token_bos() and text[:1] == b" " else text
-
-    def encode(self, text: str, add_bos: bool = True, special: bool = True) -> list[int]:
-        return self.tokenize(text.encode("utf-8", "ignore"), add_bos, special)
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        return self.detokenize(tokens).decode("utf-8", "ignore")
 
     # ------------------------------------------------------------ completions
 
@@ -315,26 +168,6 @@ class Llama:
         bos = [self.token_bos()] if self._model.add_bos and self.token_bos() != -1 else []
         return [*bos, *first, *second, fim.middle]
 
-    def _n_left(self, tokens: Sequence[int]) -> int:
-        n_left = self.n_ctx() - len(tokens)
-        if n_left <= 0:
-            raise ArgumentError(
-                f"Requested tokens ({len(tokens)}) exceed context window of {self.n_ctx()}: "
-                "shorten the prompt, or make the Llama with a larger n_ctx"
-            )
-        return n_left
-
-    def _next_seed(self, seed: int | None) -> int:
-        """The call's seed; without one they follow each other from the last one on."""
-        with self._lock:
-            self._seed = random.Random(self._seed).randint(0, 2**32) if seed is None else seed
-            return self._seed
-
-    def set_seed(self, seed: int) -> None:
-        """From which the seeds of the next calls come."""
-        with self._lock:
-            self._seed = seed
-
     # ------------------------------------------------------------ chats
 
     @takes(ChatArguments)
@@ -436,207 +269,6 @@ class Llama:
             row = (row / np.where(norms > 0, norms, 1)).astype(np.float32)
         return row.tolist()
 
-    # ------------------------------------------------------------ token by token
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens that `eval` and `generate` left."""
-        return len(self._position.tokens)
-
-    @n_tokens.setter
-    def n_tokens(self, n: int) -> None:
-        with self._position_lock:
-            self._position.cut(n)
-
-    @property
-    def input_ids(self) -> npt.NDArray[np.intc]:
-        """Their ids, [n_ctx], zeros behind them."""
-        return self._position.input_ids
-
-    @property
-    def scores(self) -> npt.NDArray[np.single]:
-        """Their logits, [n_ctx, n_vocab] with logits_all=True, zeros otherwise."""
-        return self._position.scores
-
-    @property
-    def eval_tokens(self) -> deque[int]:
-        """Their ids."""
-        return deque(self._position.tokens, maxlen=self.n_ctx())
-
-    @property
-    def eval_logits(self) -> deque[list[float]]:
-        """Their logits, [n_tokens][n_vocab] with logits_all=True; otherwise zeros for the last."""
-        n_kept = self.n_ctx() if self._arguments.logits_all else 1
-        return deque(self.scores[: self.n_tokens].tolist(), maxlen=n_kept)
-
-    def reset(self) -> None:
-        """Begin anew: `eval` starts a sequence."""
-        with self._position_lock:
-            self._position.cut(0)
-
-    def eval(self, tokens: Sequence[int]) -> None:
-        """Compute tokens behind those that are there. One thread at a time."""
-        if not len(tokens):
-            return
-        with self._position_lock:
-            before = self._position.tokens
-            every = self._arguments.logits_all
-            rows = all_logits(
-                self._computing(),
-                [*before, *tokens],
-                self._adapters,
-                n_last=len(tokens) if every else 1,
-            )
-            self._position.note(tokens, rows, all=every)
-
-    def sample(
-        self,
-        top_k: int = 40,
-        top_p: float = 0.95,
-        min_p: float = 0.05,
-        typical_p: float = 1.0,
-        temp: float = 0.80,
-        repeat_penalty: float = 1.0,
-        frequency_penalty: float = 0.0,
-        presence_penalty: float = 0.0,
-        tfs_z: float = 1.0,
-        mirostat_mode: int = 0,
-        mirostat_eta: float = 0.1,
-        mirostat_tau: float = 5.0,
-        penalize_nl: bool = True,
-        logits_processor: LogitsProcessorList | None = None,
-        grammar: LlamaGrammar | None = None,
-        idx: int | None = None,
-    ) -> int:
-        """A token behind the last one, or behind the one of index `idx`; it is not evaluated."""
-        chain = Chain(
-            *(top_k, top_p, min_p, typical_p, temp, repeat_penalty, frequency_penalty),
-            *(presence_penalty, tfs_z, mirostat_mode, mirostat_tau, mirostat_eta),
-        )
-        params = chain.params(self._seed, self._arguments.last_n_tokens_size, grammar)
-        with self._position_lock, Sampler(self._model, params, self.n_ctx()) as sampler:
-            tokens = self._position.tokens
-            if not tokens:
-                raise ArgumentError("nothing to sample after: call eval with tokens first")
-            index = len(tokens) - 1 if idx is None else idx
-            row = self._position.row(
-                index, lambda: last_logits(self._computing(), tokens, self._adapters)
-            )
-            return choose(sampler, tokens[: index + 1], row, logits_processor)
-
-    def generate(
-        self,
-        tokens: Sequence[int],
-        top_k: int = 40,
-        top_p: float = 0.95,
-        min_p: float = 0.05,
-        typical_p: float = 1.0,
-        temp: float = 0.80,
-        repeat_penalty: float = 1.0,
-        reset: bool = True,
-        frequency_penalty: float = 0.0,
-        presence_penalty: float = 0.0,
-        tfs_z: float = 1.0,
-        mirostat_mode: int = 0,
-        mirostat_tau: float = 5.0,
-        mirostat_eta: float = 0.1,
-        penalize_nl: bool = True,
-        logits_processor: LogitsProcessorList | None = None,
-        stopping_criteria: StoppingCriteriaList | None = None,
-        grammar: LlamaGrammar | None = None,
-    ) -> Generator[int, Sequence[int] | None, None]:
-        """Sampled tokens behind these, without an end: the end of generation is a token like
-        others. What is sent in is put behind the last one. With reset=False they follow what was
-        evaluated before.
-        """
-        chain = Chain(
-            *(top_k, top_p, min_p, typical_p, temp, repeat_penalty, frequency_penalty),
-            *(presence_penalty, tfs_z, mirostat_mode, mirostat_tau, mirostat_eta),
-        )
-        prompt = [*([] if reset else self._position.tokens), *tokens]
-        if not prompt:
-            raise ArgumentError("nothing to generate after: give tokens")
-        last_n = self._arguments.last_n_tokens_size
-        wanted = Wanted(
-            sampling=chain.params(self._seed, last_n, grammar),
-            max_tokens=self._n_left(prompt),
-            processor=chain.processor(logits_processor, len(prompt), last_n),
-            criterion=stopping_criteria,
-            adapters=self._adapters,
-        )
-        source = stepped(self._computing(), prompt, wanted, ends=False, note=self._note)
-        sent: Sequence[int] | None = None
-        try:
-            while True:
-                sent = yield source.send(sent).id
-        except StopIteration:
-            return
-        finally:
-            source.close()
-
-    def _note(self, tokens: Sequence[int], logits: Logits) -> None:
-        """These tokens were evaluated, for `sample`, `scores` and `save_state`."""
-        every = self._arguments.logits_all
-        with self._position_lock:
-            known = n_common(self._position.tokens, tokens)
-            n_new = len(tokens) - known
-            rows = [logits]
-            if every and n_new > 1:
-                rows = all_logits(self._computing(), tokens, self._adapters, n_last=n_new)
-            self._position.cut(known)
-            self._position.note(tokens[known:], rows, all=every and n_new > 0)
-
-    def save_state(self) -> LlamaState:
-        """Tokens that were evaluated, their logits, and the seed."""
-        with self._position_lock:
-            return self._position.save(self._seed)
-
-    def load_state(self, state: LlamaState) -> None:
-        """Go on from a saved state. What the engine does not hold any more is computed again."""
-        with self._position_lock:
-            self._position.load(state)
-        self.set_seed(state.seed)
-
-    @staticmethod
-    def logits_to_logprobs(logits: Any, axis: int = -1) -> npt.NDArray[np.single]:
-        """Natural logarithms of the probabilities that logits mean."""
-        rows = np.moveaxis(np.asarray(logits, dtype=np.single), axis, -1)
-        return np.moveaxis(log_softmax(rows), -1, axis)
-
-    @staticmethod
-    def longest_token_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-        """How many tokens at the beginning are the same."""
-        return n_common(a, b)
-
-    def set_cache(self, cache: BaseLlamaCache | None) -> None:
-        """Load the state of the longest beginning that a cache has before each completion, and
-        save one after it. Only for caches that several Llamas share: the engine keeps prefixes."""
-        self.cache = cache
-
-    def _saver(self, prompt: list[int]) -> Callable[[Sequence[int]], None] | None:
-        """What saves the state of a completion's tokens; the cache's state is loaded."""
-        cache = self.cache
-        if cache is None:
-            return None
-        with contextlib.suppress(KeyError):
-            state = cache[prompt]
-            known = self.longest_token_prefix(self._position.tokens, prompt)
-            if (
-                self.longest_token_prefix(state.input_ids[: state.n_tokens].tolist(), prompt)
-                > known
-            ):
-                self.load_state(state)
-
-        def save(tokens: Sequence[int]) -> None:
-            with self._position_lock:
-                self._position.cut(0)
-                self._position.tokens = [*prompt, *tokens]
-                cache[self._position.tokens] = self._position.save(self._seed)
-
-        return save
-
-    # ------------------------------------------------------------ life
-
     @classmethod
     def from_pretrained(
         cls,
@@ -651,47 +283,6 @@ class Llama:
         """A file of the hub, by its name or a pattern. Needs the package huggingface-hub."""
         path = download(repo_id, filename, additional_files or (), local_dir, cache_dir)
         return cls(model_path=path, **kwargs)
-
-    def __getstate__(self) -> Row:
-        return {
-            name: getattr(self._arguments, name)
-            for name in Arguments.__dataclass_fields__
-            if name not in ("chat_handler", "tokenizer")
-        }
-
-    def __setstate__(self, state: Row) -> None:
-        self.__init__(**state)  # type: ignore[misc]
-
-    def close(self) -> None:
-        """Free the model. Calls that run end with ClosedError. Twice does nothing."""
-        with self._lock:
-            closed, self._closed = self._closed, True
-        if closed:
-            return
-        self._model.close()
-        if self._executor is not None:
-            self._executor.shutdown(wait=False)
-
-    def __enter__(self) -> Llama:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_model"):
-            self.close()
-
-    def _computing(self) -> Pool:
-        """The pool; one of a Llama that embeds is made when it is first needed."""
-        with self._lock:
-            if self._closed:
-                raise ClosedError("this Llama is closed; make another one")
-            if self._arguments.vocab_only:
-                raise RequestError("this Llama was made with vocab_only=True and cannot compute")
-            if self._pool is None:
-                self._pool = Pool(self._model, replace(self._config, embeddings=False))
-            return self._pool
 
 
 def _stops(stop: str | Sequence[str] | None) -> tuple[bytes, ...]:

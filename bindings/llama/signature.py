@@ -33,7 +33,7 @@ def takes(
             try:
                 signature.bind(*args, **kwargs)
             except TypeError as error:
-                name = method.__qualname__
+                name = f"{type(self).__name__}.{method.__name__}"
                 raise TypeError(f"{name}: {error}; see help(pannier.{name})") from None
             return method(self, dataclass(*args, **kwargs))
 

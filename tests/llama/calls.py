@@ -19,7 +19,7 @@ from typing import Any
 DATA = Path(__file__).parents[1] / "data"
 MODELS = ("llama", "qwen3moe", "gemma3", "qwen3next", "mamba2")
 """Attention, experts, a sliding window, a hybrid and a recurrent one."""
-FILES: dict[str, str] = {}
+FILES = {"demo": str(DATA.parents[1] / "convert" / "demo" / "pannier-demo.gguf")}
 """Models that are not among the data, by name."""
 TEXT = "hello world, "
 PROMPTS = (TEXT, "a", "", "one two three one two three one two", "naïve café ☺")
@@ -318,6 +318,18 @@ def formats(module: Any, name: str) -> Any:
     return found
 
 
+def talks(module: Any, name: str) -> Any:
+    """A trained model, by its file's template. Its weights are quantised: no numbers."""
+    llama = make(module, name, n_ctx=512)
+    found = [plain(llama(text, max_tokens=24, temperature=0.0)) for text in ("Once upon", "hello")]
+    for text in ("Who are you?", "Tell me a story."):
+        messages = [{"role": "user", "content": text}]
+        options = {"max_tokens": 24, "temperature": 0.0}
+        found.append(plain(llama.create_chat_completion(messages, **options)))
+        found.append(plain(list(llama.create_chat_completion(messages, stream=True, **options))))
+    return found
+
+
 def embeddings(module: Any, name: str) -> Any:
     found = []
     for pooling in (-1, 2, 3) if name == "embedder" else (1, 3, 0, -1):
@@ -353,9 +365,10 @@ def first(row: Any) -> Any:
 CALLS = {
     call.__name__: call
     for call in (words, greedy, stops, streams, seeded, seeds_that_follow, functions, grammars,
-                 tokens, limits, chats, formats, embeddings)
+                 tokens, limits, chats, formats, talks, embeddings)
 }  # fmt: skip
-ONLY = {"embeddings": ("llama", "qwen3moe", "embedder"), "formats": ("llama",)}
+ONLY = {"embeddings": ("llama", "qwen3moe", "embedder"), "formats": ("llama",),
+        "talks": ("demo",)}  # fmt: skip
 
 
 def cases() -> list[tuple[str, str]]:
