@@ -75,6 +75,17 @@ def test_coroutines(pool, greedy):
     ]
 
 
+def test_an_event_loop_that_was_closed_disturbs_nobody(pool, greedy):
+    async def begin():
+        return pool.submit_async(PROMPTS[0], greedy, max_tokens=64)
+
+    loop = asyncio.new_event_loop()
+    call = loop.run_until_complete(begin())
+    loop.close()
+    assert len(tokens_of(pool.submit(PROMPTS[1], greedy, max_tokens=64))) == 64
+    call.close()
+
+
 def test_a_call_that_is_left_frees_its_slot(pool, greedy):
     for _ in range(20):  # five times as many as there are slots, each without an end
         for output in pool.submit(PROMPTS[0], greedy, max_tokens=1900):
