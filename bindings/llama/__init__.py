@@ -3,7 +3,8 @@
 `llama.py` is the class, over `core.py`, the model and its pool, and `stepping.py`, which goes token
 by token; `arguments.py` what its constructor's arguments are here; `completion.py` and `pieces.py`
 texts from tokens; `tokens.py` where tokens come from; `position.py` the sequence of `eval`,
-`sample` and `save_state`; `stand_in.py` all of it under the name `llama_cpp`.
+`sample` and `save_state`; `tool_calls.py` tools that the model may call; `stand_in.py`
+all of it under the name `llama_cpp`.
 """
 
 from .cache import BaseLlamaCache, LlamaCache, LlamaDiskCache, LlamaRAMCache

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError
 from .callables import LogitsProcessorList
+from .chat_rows import chat_answer, chat_chunks, tool_answer, tool_chunks
 from .formats import write_chat
 from .grammar import LlamaGrammar
+from .tool_calls import CALLING, answer_with_tools, call_begun
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -74,18 +76,14 @@ def handler_of(llama: Llama) -> ChatHandler:
 
 def answer(llama: Llama, messages: Sequence[Row], **arguments: Any) -> Any:
     """The answer to a conversation by the model's own template, or `chat_format`'s."""
-    functions = arguments.pop("functions", None)
-    function_call = arguments.pop("function_call", None)
-    tools = arguments.pop("tools", None)
-    choice = arguments.pop("tool_choice", None)
-    if functions is not None:
-        tools = [{"type": "function", "function": function} for function in functions]
-    if function_call is not None:
-        choice = function_call
-        if isinstance(function_call, Mapping):
-            choice = {"type": "function", "function": {"name": function_call["name"]}}
-    text = render(llama, messages, tools)
+    tools, choice = taken_tools(arguments)
     tool = chosen_tool(tools, choice)
+    offered = tools if llama.chat_format == CALLING and choice != "none" else None
+    if offered and tool is None:
+        return answer_with_tools(llama, messages, offered, choice, arguments)
+    text = render(llama, messages, tools)
+    if offered and tool is not None:
+        text = replace(text, prompt=call_begun(llama, messages, offered, tool["name"]))
     grammar = arguments.pop("grammar", None)
     response_format = arguments.pop("response_format", None)
     if response_format is not None:
@@ -113,11 +111,27 @@ def answer(llama: Llama, messages: Sequence[Row], **arguments: Any) -> Any:
     return chat_chunks(found) if is_stream else chat_answer(found)
 
 
+def taken_tools(arguments: Row) -> tuple[Sequence[Row] | None, Any]:
+    """Tools and the choice among them, of the older arguments too; all four are taken out."""
+    functions = arguments.pop("functions", None)
+    function_call = arguments.pop("function_call", None)
+    tools = arguments.pop("tools", None)
+    choice = arguments.pop("tool_choice", None)
+    if functions is not None:
+        tools = [{"type": "function", "function": function} for function in functions]
+    if function_call is not None:
+        choice = function_call
+        if isinstance(function_call, Mapping):
+            choice = {"type": "function", "function": {"name": function_call["name"]}}
+    return tools, choice
+
+
 def render(llama: Llama, messages: Sequence[Row], tools: Sequence[Row] | None) -> ChatText:
     """By the template that the file has, or by `chat_format`. Raises ChatError."""
     model = llama._model
     if llama.chat_format is not None:
-        prompt, stop = write_chat(llama.chat_format, messages)
+        name = "chatml" if llama.chat_format == CALLING else llama.chat_format
+        prompt, stop = write_chat(name, messages)
         return ChatText(prompt, (stop,) if stop else (), has_bos=False)
     prompt = model.apply_chat_template(messages, tools=tools).prompt
     bos = model.piece(model.bos, special=True).decode() if model.bos >= 0 else ""
@@ -161,118 +175,3 @@ def grammar_of_format(format: Mapping[str, Any]) -> LlamaGrammar | None:
     if kind == "json_object":
         return LlamaGrammar.from_json_schema(json.dumps(format.get("schema") or JSON_SCHEMA))
     raise ArgumentError(f"response_format has type {kind!r}: text, json_object or json_schema")
-
-
-# ---------------------------------------------------------------- answers
-
-
-def chat_answer(completion: Row) -> Row:
-    """A whole completion as a chat's."""
-    choice = completion["choices"][0]
-    message = {"role": "assistant", "content": choice["text"]}
-    return _whole(completion, message, choice["finish_reason"])
-
-
-def tool_answer(name: str, completion: Row) -> Row:
-    """A whole completion that is a call's arguments."""
-    call = {"name": name, "arguments": completion["choices"][0]["text"]}
-    message = {
-        "role": "assistant",
-        "content": None,
-        "function_call": call,
-        "tool_calls": [{"id": _call_id(name, completion), "type": "function", "function": call}],
-    }
-    return _whole(completion, message, "tool_calls")
-
-
-def _whole(completion: Row, message: Row, finish_reason: str) -> Row:
-    return {
-        "id": "chat" + completion["id"],
-        "object": "chat.completion",
-        "created": completion["created"],
-        "model": completion["model"],
-        "choices": [
-            {
-                "index": 0,
-                "message": message,
-                "logprobs": chat_logprobs(completion["choices"][0]["logprobs"]),
-                "finish_reason": finish_reason,
-            }
-        ],
-        "usage": completion["usage"],
-    }
-
-
-def chat_logprobs(logprobs: Row | None) -> Row | None:
-    """A completion's log-probabilities in a chat's shape."""
-    if logprobs is None:
-        return None
-    rows = zip(
-        logprobs["tokens"], logprobs["token_logprobs"], logprobs["top_logprobs"], strict=True
-    )
-    content = [
-        {
-            "token": token,
-            "bytes": None,
-            "logprob": logprob,
-            "top_logprobs": [
-                {"token": other, "logprob": its, "bytes": None} for other, its in top.items()
-            ],
-        }
-        for token, logprob, top in rows
-    ]
-    return {"content": content, "refusal": None}
-
-
-# ---------------------------------------------------------------- streams
-
-
-def chat_chunks(chunks: Iterator[Row]) -> Iterator[Row]:
-    """A completion's chunks as a chat's: the role first."""
-    is_first = True
-    for chunk in chunks:
-        choice = chunk["choices"][0]
-        if is_first:
-            yield _chunk(chunk, {"role": "assistant"}, None, None)
-            is_first = False
-        ended = choice["finish_reason"]
-        delta = {"content": choice["text"]} if ended is None else {}
-        yield _chunk(chunk, delta, chat_logprobs(choice["logprobs"]), ended)
-
-
-def tool_chunks(name: str, chunks: Iterator[Row]) -> Iterator[Row]:
-    """Chunks of a call's arguments."""
-    empty = {"content": None, "function_call": None, "tool_calls": None}
-    chunk: Row | None = None
-    for chunk in chunks:
-        choice = chunk["choices"][0]
-        if "role" not in empty:
-            yield _chunk(chunk, {"role": "assistant", **empty}, None, None)
-            empty = {"role": None, **empty}
-        call = {"name": name, "arguments": choice["text"]}
-        calls = [{"index": 0, "id": _call_id(name, chunk), "type": "function", "function": call}]
-        delta = {"role": None, "content": None, "function_call": call, "tool_calls": calls}
-        yield _chunk(chunk, delta, chat_logprobs(choice["logprobs"]), None)
-    if chunk is not None:
-        yield _chunk(chunk, empty, None, "tool_calls")
-
-
-def _chunk(chunk: Row, delta: Row, logprobs: Row | None, finish_reason: str | None) -> Row:
-    return {
-        "id": "chat" + chunk["id"],
-        "model": chunk["model"],
-        "created": chunk["created"],
-        "object": "chat.completion.chunk",
-        "choices": [
-            {
-                "index": 0,
-                "delta": delta,
-                "logprobs": logprobs,
-                "finish_reason": finish_reason,
-            }
-        ],
-    }
-
-
-def _call_id(name: str, completion: Row) -> str:
-    return f"call__0_{name}_{completion['id']}"

@@ -186,8 +186,9 @@ def write_chat(name: str, messages: Sequence[Row]) -> tuple[str, str]:
     """
     if name not in WRITERS:
         raise ArgumentError(
-            f"Invalid chat handler: {name}: there are {', '.join(sorted(WRITERS))}; leave "
-            "chat_format out to use the model file's own template, or give a chat_handler"
+            f"Invalid chat handler: {name}: there are {', '.join(sorted(WRITERS))} and "
+            "chatml-function-calling; leave chat_format out to use the model file's own template, "
+            "or give a chat_handler"
         )
     write, stop = WRITERS[name]
     return write(messages), stop
