@@ -1,4 +1,4 @@
-"""The lifetime of native memory: a context manager over `close()`."""
+"""What is closed when it is left, and native memory when it is forgotten too."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from typing import TypeVar
 
 from . import _ffi
 
-T = TypeVar("T", bound="Owner")
+T = TypeVar("T", bound="Closing")
 
 
-class Owner:
-    """Something that owns native memory until it is closed, left or forgotten."""
-
-    _handle: _ffi.Handle | None = None
+class Closing:
+    """A context manager over `close()`."""
 
     def close(self) -> None:
-        """Free it. Closing twice does nothing."""
+        """Free what it has. Closing twice does nothing."""
         raise NotImplementedError
 
     def __enter__(self: T) -> T:
@@ -29,6 +27,12 @@ class Owner:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class Owner(Closing):
+    """Something that owns native memory until it is closed, left or forgotten."""
+
+    _handle: _ffi.Handle | None = None
 
     def __del__(self) -> None:
         if self._handle is not None:

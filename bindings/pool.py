@@ -18,11 +18,11 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing import Pipe
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .completion import Completion, Progress, generate
 from .errors import ArgumentError, ClosedError, DecodeError, PannierError
+from .owner import Closing
 from .sampling import SamplingParams
 from .server.config import EngineConfig
 from .server.engine import make_loop
@@ -105,7 +105,7 @@ class Call:
         return output
 
 
-class Pool:
+class Pool(Closing):
     """Answers prompts with one context, from any thread and from coroutines.
 
     Args:
@@ -252,17 +252,6 @@ class Pool:
         self._connection.close()
         self.context.close()
         _open.discard(self)
-
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _check_open(self) -> None:
         if self._failure:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ArgumentError
 from .callables import LogitsProcessorList
 from .chat_rows import chat_answer, chat_chunks, tool_answer, tool_chunks
+from .completion import stop_words
 from .formats import write_chat
 from .grammar import LlamaGrammar
 from .tool_calls import CALLING, answer_with_tools, call_begun
@@ -90,8 +91,7 @@ def answer(llama: Llama, messages: Sequence[Row], **arguments: Any) -> Any:
         grammar = grammar_of_format(response_format) or grammar
     if tool is not None:
         grammar = LlamaGrammar.from_json_schema(json.dumps(tool.get("parameters") or JSON_SCHEMA))
-    stop = arguments.pop("stop", None) or []
-    stops = [stop] if isinstance(stop, str) else list(stop)
+    stops = stop_words(arguments.pop("stop", None))
     n_top = arguments.pop("top_logprobs", None)
     if not arguments.pop("logprobs", None):
         n_top = None

@@ -211,3 +211,8 @@ class Completion:
 def closing_source(tokens: Iterator[Token]) -> closing[Any]:
     """End the call behind the tokens with the completion."""
     return closing(tokens)
+
+
+def stop_words(stop: str | Sequence[str] | None) -> tuple[str, ...]:
+    """One, several, or none, as callers give them."""
+    return (stop,) if isinstance(stop, str) else tuple(stop or ())

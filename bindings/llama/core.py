@@ -17,6 +17,7 @@ from ..context import Context
 from ..cpu_threads import set_numa
 from ..errors import ArgumentError, ClosedError, ContextError, RequestError
 from ..model import Model
+from ..owner import Closing
 from ..pool import Pool
 from ..server.loading import embedding_options
 from ..server.messages import Adapters
@@ -27,7 +28,7 @@ from .position import Position
 from .signature import takes
 
 
-class Core:
+class Core(Closing):
     """A model, and what computes for it."""
 
     @takes(Arguments)
@@ -173,6 +174,12 @@ class Core:
             )
         return n_left
 
+    def _most_tokens(self, tokens: Sequence[int], max_tokens: int | None) -> int:
+        """How many may come behind these: as many as asked for, or as there is room for. Raises
+        ArgumentError where there is none."""
+        n_left = self._n_left(tokens)
+        return n_left if max_tokens is None or max_tokens <= 0 else min(max_tokens, n_left)
+
     def _next_seed(self, seed: int | None) -> int:
         """The call's seed; without one they follow each other from the last one on."""
         with self._lock:
@@ -205,12 +212,6 @@ class Core:
         self._model.close()
         if self._executor is not None:
             self._executor.shutdown(wait=False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_model"):

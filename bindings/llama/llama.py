@@ -15,7 +15,7 @@ from ..errors import ArgumentError
 from .arguments import Arguments
 from .callables import LogitsProcessorList, StoppingCriteriaList
 from .chat import ChatArguments, handler_of
-from .completion import Completion, Request
+from .completion import Completion, Request, stop_words
 from .coroutines import Work
 from .grammar import LlamaGrammar
 from .hub import download
@@ -93,7 +93,7 @@ class Llama(Stepping):
         )
         tokens = self._prompt_tokens(prompt, suffix)
         n_left = self._n_left(tokens)
-        max_tokens = n_left if max_tokens is None or max_tokens <= 0 else min(max_tokens, n_left)
+        max_tokens = self._most_tokens(tokens, max_tokens)
         if logprobs is not None and not self.has_logprobs:
             raise ArgumentError(
                 "logprobs is not supported for models created with logits_all=False"
@@ -111,7 +111,7 @@ class Llama(Stepping):
             prompt=prompt,
             prompt_tokens=tokens,
             max_tokens=max_tokens,
-            stops=_stops(stop),
+            stops=tuple(word.encode() for word in stop_words(stop) if word),
             model_name=model if model is not None else self.model_path,
             bos=self.token_bos(),
             n_top=logprobs,
@@ -283,11 +283,6 @@ class Llama(Stepping):
         """A file of the hub, by its name or a pattern. Needs the package huggingface-hub."""
         path = download(repo_id, filename, additional_files or (), local_dir, cache_dir)
         return cls(model_path=path, **kwargs)
-
-
-def _stops(stop: str | Sequence[str] | None) -> tuple[bytes, ...]:
-    words = [stop] if isinstance(stop, str) else stop or ()
-    return tuple(word.encode() for word in words if word)
 
 
 def _show_signatures() -> None:

@@ -19,7 +19,7 @@ from ..server.message_reader import MessageReader
 from ..text import Pieces, TextStream
 from .calling_template import END, TEMPLATE
 from .chat_rows import Row, call_id, chunk_of, whole
-from .completion import closing_source
+from .completion import closing_source, stop_words
 from .sampling import Chain
 from .tokens import Wanted, sampled
 
@@ -181,8 +181,7 @@ def _task(
     arguments: Mapping[str, Any],
 ) -> Task:
     prompt, parser = _render(llama, messages, tools, choice)
-    stop = arguments.get("stop") or ()
-    stops = (*prompt.stops, END, *([stop] if isinstance(stop, str) else stop))
+    stops = (*prompt.stops, END, *stop_words(arguments.get("stop")))
     tokens = llama._prompt_tokens(prompt.prompt, None)
     return Task(prompt, parser, tokens, stops, _wanted(llama, prompt, tokens, arguments))
 
@@ -198,7 +197,6 @@ def _wanted(
     if chain.processor(None, len(tokens), last_n) is not None:
         raise ArgumentError("penalties with mirostat and tools do not go together: leave one out")
     seed = llama._next_seed(arguments.get("seed"))
-    n_left, n = llama._n_left(tokens), arguments.get("max_tokens")
     return Wanted(
         sampling=chain.params(seed, last_n, None, arguments.get("logit_bias")).with_changes(
             grammar=prompt.grammar,
@@ -207,6 +205,6 @@ def _wanted(
             grammar_triggers=prompt.grammar_triggers,
             generation_prompt=prompt.generation_prompt,
         ),
-        max_tokens=n_left if n is None or n <= 0 else min(n, n_left),
+        max_tokens=llama._most_tokens(tokens, arguments.get("max_tokens")),
         adapters=llama._adapters,
     )
