@@ -129,10 +129,11 @@ class Pool(Closing):
         self._calls: dict[int, Call] = {}
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
-        """Over `_calls` and `_failure`."""
+        """Over `_calls`, `_failure` and `_closed`."""
         self._sending = threading.Lock()
         """A message longer than the pipe waits for the end of a step; news are dealt meanwhile."""
         self._failure = ""
+        self._closed = False
         self._pid = os.getpid()
         self._threads = (
             threading.Thread(
@@ -240,9 +241,10 @@ class Pool(Closing):
         """End the calls that run with ClosedError, and free the context. Twice does nothing."""
         self._check_process()
         with self._lock:
-            if self._failure:
-                return
-            self._failure = CLOSED
+            was_closed, self._closed = self._closed, True
+            self._failure = self._failure or CLOSED
+        if was_closed:
+            return
         self._loop.stopping = True
         self.context.interrupt()  # the step may be long
         self._send(Shutdown())

@@ -129,6 +129,23 @@ def test_closing_ends_what_runs(pannier, model, greedy):
     assert not [one for one in threading.enumerate() if one.name.startswith("pannier-")]
 
 
+def test_a_pool_that_failed_says_so_and_can_be_closed(pannier, model, greedy, monkeypatch):
+    from pannier.server.loop import EngineLoop
+
+    def fail(loop):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(EngineLoop, "run", fail)
+    pool = model.pool(**SMALL)
+    with pytest.raises(pannier.errors.ClosedError, match="failed: out of luck"):
+        list(pool.submit(PROMPTS[0], greedy, max_tokens=4))
+    pool.close()
+    pool.close()
+    assert not any(thread.is_alive() for thread in pool._threads)
+    with pytest.raises(pannier.errors.ClosedError, match="context is closed"):
+        pool.context.memory()
+
+
 def test_many_prompts(pool, greedy):
     seen = []
     prompts = ([1, 2, 3 + i] for i in range(40))
